@@ -1,0 +1,117 @@
+"""pairbench: which neural network compares two images best, how fast, and is it really better than that one?
+
+>>> import pairbench
+>>> results = pairbench.run("encoder=deep_cnn", "head=concat_linear", "loss=aux")  # doctest: +SKIP
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pairbench.config import RunConfig, TrainOptions
+    from pairbench.errors import (
+        DataError,
+        InputError,
+        MismatchError,
+        PairbenchError,
+        SpecError,
+        StoreError,
+        WorkerError,
+    )
+    from pairbench.hookspecs import hookimpl
+    from pairbench.interfaces import (
+        Comparison,
+        ComparisonHead,
+        Component,
+        Encoder,
+        LossStrategy,
+        NonNegativeFloat,
+        NonNegativeInt,
+        PairBatch,
+        PairDataset,
+        PairPool,
+        PairTask,
+        PositiveFloat,
+        PositiveInt,
+        Probability,
+    )
+    from pairbench.results import Result, Results
+    from pairbench.runner import compare, leaderboard, run
+
+_HOMES = {
+    "config": ["RunConfig", "TrainOptions"],
+    "errors": [
+        "DataError",
+        "InputError",
+        "MismatchError",
+        "PairbenchError",
+        "SpecError",
+        "StoreError",
+        "WorkerError",
+    ],
+    "hookspecs": ["hookimpl"],
+    "interfaces": [
+        "Comparison",
+        "ComparisonHead",
+        "Component",
+        "Encoder",
+        "LossStrategy",
+        "NonNegativeFloat",
+        "NonNegativeInt",
+        "PairBatch",
+        "PairDataset",
+        "PairPool",
+        "PairTask",
+        "PositiveFloat",
+        "PositiveInt",
+        "Probability",
+    ],
+    "results": ["Result", "Results"],
+    "runner": ["compare", "leaderboard", "run"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Comparison",
+    "ComparisonHead",
+    "Component",
+    "DataError",
+    "Encoder",
+    "InputError",
+    "LossStrategy",
+    "MismatchError",
+    "NonNegativeFloat",
+    "NonNegativeInt",
+    "PairBatch",
+    "PairDataset",
+    "PairPool",
+    "PairTask",
+    "PairbenchError",
+    "PositiveFloat",
+    "PositiveInt",
+    "Probability",
+    "Result",
+    "Results",
+    "RunConfig",
+    "SpecError",
+    "StoreError",
+    "TrainOptions",
+    "WorkerError",
+    "compare",
+    "hookimpl",
+    "leaderboard",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Names load on first use, so that `pairbench --help` pays for none of them.
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'pairbench' has no attribute {name!r}")
+    return getattr(import_module(f"pairbench.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,173 @@
+"""What is installed, as plain values and as tables: for `list` and `show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pairbench.config import DEFAULTS, PAIRINGS, TrainOptions
+from pairbench.errors import SpecError
+from pairbench.interfaces import INTERFACES, Options
+from pairbench.options import field_expected
+from pairbench.registry import Registry
+from pairbench.spec import unknown, written
+from pairbench.suite import find_suite
+from pairbench.tables import Document, Table
+from pairbench.text import did_you_mean, printable, quoted
+
+PAIRING_TEXTS = {
+    "siamese": "One encoder for all images: they share its weights.",
+    "pseudo_siamese": "An encoder for each image, with weights of its own.",
+    "two_channel": "One encoder that sees all images at once, stacked along the channels.",
+}
+
+
+def catalogue(registry: Registry, slot: str | None = None) -> dict[str, Any]:
+    """Every component, pairing and suite: what `pairbench list --format json` prints.
+
+    Raises:
+        SpecError: there is no such slot.
+    """
+    slots = [*INTERFACES, "pairing", "suite"]
+    if slot is not None and slot.removesuffix("s") not in (*slots, "losse"):
+        raise unknown("slot", slot, slots)
+    wanted = slots if slot is None else ["loss" if slot.startswith("loss") else slot.removesuffix("s")]
+    found: list[dict[str, str]] = []
+    for name in wanted:
+        found += _of_slot(registry, name)
+    failures = [
+        {"plugin": failure.plugin, "distribution": failure.distribution, "reason": failure.reason}
+        for failure in registry.failures
+    ]
+    return {"schema": 1, "components": found, "failures": failures}
+
+
+def _of_slot(registry: Registry, slot: str) -> list[dict[str, str]]:
+    if slot == "pairing":
+        return [_row("pairing", name, PAIRING_TEXTS[name], "pairbench") for name in PAIRINGS]
+    if slot == "suite":
+        rows = []
+        for name in sorted(registry.suites):
+            try:
+                text = find_suite(name, registry).description
+            except SpecError as error:
+                text = str(error)
+            rows.append(_row("suite", name, text, ""))
+        return rows
+    rows = []
+    for name in registry.names(slot):
+        claims = registry.components[slot][name]
+        for claim in claims:
+            shown = name if len(claims) == 1 else f"{claim.origin.distribution}:{name}"
+            rows.append(_row(slot, shown, claim.component.summary(), claim.origin.distribution))
+    return rows
+
+
+def _row(slot: str, name: str, summary: str, distribution: str) -> dict[str, str]:
+    return {"slot": slot, "name": name, "summary": summary, "distribution": distribution}
+
+
+def catalogue_document(value: dict[str, Any]) -> Document:
+    """The catalogue as one table."""
+    rows = []
+    for item in value["components"]:
+        default = " (default)" if DEFAULTS.get(item["slot"]) == item["name"] else ""
+        rows.append((item["slot"], item["name"] + default, item["summary"], item["distribution"]))
+    notes = [f"FAILED plugin {f['plugin']} of {f['distribution']}: {f['reason']}" for f in value["failures"]]
+    notes.append("options of one: pairbench show encoder=deep_cnn")
+    return Document((Table("", ("slot", "name", "what it is", "from"), tuple(rows), 4),), tuple(notes))
+
+
+def described(registry: Registry, words: Sequence[str]) -> dict[str, Any]:
+    """What each of `words` names, with its options: what `pairbench show --format json` prints.
+
+    Raises:
+        SpecError: a word names nothing.
+    """
+    return {"schema": 1, "shown": [_described(registry, word) for word in words]}
+
+
+def _described(registry: Registry, word: str) -> dict[str, Any]:
+    key, equals, name = word.partition("=")
+    if word == "train":
+        return _options("train", "", TrainOptions, "pairbench")
+    if not equals:
+        homes = [slot for slot in INTERFACES if word in registry.components[slot]]
+        if len(homes) == 1:
+            key, name = homes[0], word
+        elif word in PAIRINGS or word == "pairing":
+            key, name = "pairing", word if word in PAIRINGS else "siamese"
+        elif word in registry.suites:
+            key, name = "suite", word
+        else:
+            names = [n for slot in INTERFACES for n in registry.components[slot]]
+            hint = did_you_mean(word, [*names, "train", *registry.suites])
+            raise SpecError(f"nothing called {quoted(word)} to show: expected SLOT=NAME, train or suite=NAME.{hint}")
+    if key in INTERFACES:
+        found = registry.find(key, name)
+        return _options(key, name, found.component, found.origin.distribution)
+    if key == "pairing":
+        if name not in PAIRINGS:
+            raise unknown("pairing", name, PAIRINGS)
+        return {
+            "slot": "pairing",
+            "name": name,
+            "text": PAIRING_TEXTS[name],
+            "distribution": "pairbench",
+            "options": [],
+        }
+    if key == "suite":
+        suite = find_suite(name, registry)
+        entries = [{"name": entry.name, "words": list(entry.words), "note": entry.note} for entry in suite.entries]
+        return {
+            "slot": "suite",
+            "name": suite.name,
+            "text": suite.description,
+            "entries": entries,
+            "options": [],
+        }
+    raise unknown("slot", key, [*INTERFACES, "pairing", "suite", "train"])
+
+
+def _options(slot: str, name: str, model: type[Options], distribution: str) -> dict[str, Any]:
+    texts = model.option_texts()
+    options = [
+        {
+            "option": f"{slot}.{option}",
+            "expected": field_expected(field),
+            "default": None if field.is_required() else written(_json(field.get_default(call_default_factory=True))),
+            "required": field.is_required(),
+            "text": texts[option],
+        }
+        for option, field in model.option_fields().items()
+    ]
+    return {
+        "slot": slot,
+        "name": name,
+        "text": model.summary(),
+        "distribution": distribution,
+        "options": options,
+    }
+
+
+def _json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def described_document(value: dict[str, Any]) -> Document:
+    """What is shown, as tables."""
+    tables = []
+    for item in value["shown"]:
+        title = f"{item['slot']}={item['name']}" if item["name"] else item["slot"]
+        if "entries" in item:
+            rows = tuple((entry["name"], " ".join(entry["words"])) for entry in item["entries"])
+            notes = [item["text"]] + [f"{entry['name']}: {entry['note']}" for entry in item["entries"] if entry["note"]]
+            tables.append(Table(title, ("entry", "words"), rows, 2, tuple(note for note in notes if note)))
+            continue
+        options = tuple(
+            (o["option"], o["expected"], "required" if o["required"] else o["default"], o["text"])
+            for o in item["options"]
+        )
+        columns = ("option", "expected", "default", "what it does")
+        tables.append(Table(f"{title}: {printable(item['text'], 200)}", columns, options, 4))
+    return Document(tuple(tables))

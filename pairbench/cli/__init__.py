@@ -1,0 +1,87 @@
+"""The command line. Nothing heavy is imported until a command needs it, so that --help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from pairbench.cli import look, measure
+
+app = typer.Typer(
+    name="pairbench",
+    help="Which neural network compares two images best, how fast, and is it really better than that one?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(measure.run)
+app.command("list")(look.list_)
+app.command("show")(look.show)
+app.command("leaderboard")(measure.leaderboard)
+app.command("compare")(measure.compare)
+app.command("timing")(measure.timing)
+app.command("doctor")(look.doctor)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from pairbench import __version__
+
+        print(f"pairbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True),
+) -> None:
+    """Which neural network compares two images best, how fast, and is it really better than that one?"""
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done; 1 something ran and failed; 2 the input is wrong; 130 interrupted."""
+    sys.exit(invoke(sys.argv[1:]))
+
+
+def invoke(arguments: list[str]) -> int:
+    """The exit code of the command line `arguments`; every error is one line on standard error."""
+    show_traceback = "--traceback" in arguments
+    try:
+        result = app(arguments, prog_name="pairbench", standalone_mode=False)
+    except KeyboardInterrupt:
+        return _say("interrupted. Finished rounds are kept: run the same command again to go on.", 130)
+    except BrokenPipeError:
+        # Whoever read our output has gone, such as `head`; that is no fault.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if show_traceback:
+            raise
+        return _explain(error)
+    sys.stdout.flush()
+    return result if isinstance(result, int) else 0
+
+
+def _explain(error: Exception) -> int:
+    from pairbench.errors import InputError, PairbenchError
+    from pairbench.text import printable
+
+    kind = type(error).__name__
+    if kind == "Abort":
+        return _say("interrupted. Finished rounds are kept: run the same command again to go on.", 130)
+    if hasattr(error, "format_message"):
+        return _say(printable(" ".join(error.format_message().split()), 500) + " See --help.", 2)
+    if isinstance(error, InputError):
+        return _say(printable(" ".join(str(error).split()), 1000), 2)
+    if isinstance(error, PairbenchError):
+        return _say(printable(" ".join(str(error).split()), 1000), 1)
+    text = printable(" ".join(f"{kind}: {error}".split()), 500)
+    return _say(f"pairbench itself failed ({text}). Run again with --traceback and report what it prints.", 1)
+
+
+def _say(line: str, code: int) -> int:
+    print(line, file=sys.stderr)
+    return code

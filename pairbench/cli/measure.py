@@ -1,0 +1,120 @@
+"""Commands that measure, or that read what was measured: run, leaderboard, compare, timing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, emit
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="encoder=cnn,deep_cnn loss=aux train.epochs=20; commas make a grid."),
+]
+Specs = Annotated[
+    list[str],
+    typer.Argument(metavar="SPEC...", help='Each in quotes: "encoder=cnn loss=aux"; words without quotes are shared.'),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=0, max=1024, help="Worker processes; 0 trains in this one. [default: one a core]"),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+MetricOption = Annotated[str, typer.Option("--metric", "-m", help="Which figure decides, such as auc or loss.")]
+
+
+def run(
+    words: Words = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(help="A suite by name, or a TOML file; words then lie over each of its entries."),
+    ] = None,
+    only: Annotated[str | None, typer.Option(help="Entries of the suite, with commas between.")] = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.table,
+    workers: WorkersOption = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train again what the store has.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train again what failed before.")] = False,
+    round_timeout: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds after which a round counts as failed.")
+    ] = None,
+    timing: Annotated[bool, typer.Option("--timing/--no-timing", help="Measure speed after training.")] = True,
+    quiet: QuietOption = False,
+    traceback: TracebackOption = False,
+) -> int:
+    """Train and evaluate a combination, a grid or a suite; what the store has already is not trained again."""
+    import pairbench
+    from pairbench import tables
+    from pairbench.progress import display
+
+    names = [name.strip() for name in only.split(",") if name.strip()] if only is not None else []
+    if only is not None and not names:
+        raise pairbench.SpecError("--only names no entry: expected NAME[,NAME].")
+    with display(quiet=quiet) as progress:
+        results = pairbench.run(
+            *(words or []),
+            suite=suite,
+            only=names,
+            store=store,
+            workers=workers,
+            timing=timing,
+            fresh=fresh,
+            retry_failed=retry_failed,
+            round_timeout=round_timeout,
+            display=progress,
+        )
+    emit(form, tables.of_results(results), results.to_dict(), results.to_csv())
+    return 1 if results.failed else 0
+
+
+def leaderboard(
+    metric: MetricOption = "accuracy",
+    failed: Annotated[bool, typer.Option("--failed", help="Show the failed rounds with their tracebacks.")] = False,
+    store: StoreOption = None,
+    form: FormatOption = Format.table,
+    traceback: TracebackOption = False,
+) -> int:
+    """Rank everything in the store, and say which differences are real."""
+    import pairbench
+    from pairbench import tables
+
+    results = pairbench.leaderboard(store, metric)
+    if failed:
+        emit(form, tables.of_failures(results), tables.failures(results))
+        return 0
+    emit(form, tables.of_results(results), results.to_dict(), results.to_csv())
+    return 0
+
+
+def compare(
+    specs: Annotated[
+        list[str], typer.Argument(metavar="A B...", help="Each a name, a config_id, or a spec in quotes.")
+    ],
+    metric: MetricOption = "accuracy",
+    store: StoreOption = None,
+    form: FormatOption = Format.table,
+    traceback: TracebackOption = False,
+) -> int:
+    """Say whether one stored result is really better than another; each is a spec, a name or a config_id."""
+    import pairbench
+    from pairbench import tables
+
+    found = pairbench.compare(*specs, store=store, metric=metric)
+    emit(form, tables.of_comparison(found), found.to_dict())
+    return 0
+
+
+def timing(
+    specs: Specs,
+    repeats: Annotated[int, typer.Option(min=3, max=1000, help="Interleaved repeats of each figure.")] = 21,
+    store: StoreOption = None,
+    form: FormatOption = Format.table,
+    traceback: TracebackOption = False,
+) -> int:
+    """Measure the speed of configs side by side, without training them."""
+    from pairbench.speed import document, side_by_side
+
+    value = side_by_side(specs, repeats=repeats, store=store)
+    emit(form, document(value), value)
+    return 0

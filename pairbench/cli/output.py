@@ -1,0 +1,49 @@
+"""Options that commands share, and printing in the format that was asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pairbench.tables import Document
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How results are printed on standard output.")]
+StoreOption = Annotated[
+    Path | None,
+    typer.Option("--store", help="Folder of the records. [default: $PAIRBENCH_STORE, else pairbench-results]"),
+]
+TracebackOption = Annotated[bool, typer.Option("--traceback", help="Show the whole traceback of an error.")]
+
+
+def emit(form: Format, document: Document, value: Any, csv: str | None = None) -> None:
+    """Print `document`, or `value` as one JSON document, or `csv` (the first table where it is None)."""
+    from pairbench import tables
+
+    if form is Format.json:
+        print(json.dumps(value, indent=1, allow_nan=False))
+    elif form is Format.csv:
+        sys.stdout.write(tables.to_csv(document) if csv is None else csv)
+    elif form is Format.markdown:
+        print(tables.to_markdown(document))
+    else:
+        from rich.console import Console
+
+        console = Console()
+        # A pipe has no width; a table cut to 80 columns would be unreadable there.
+        (console if console.is_terminal else Console(width=200)).print(tables.to_rich(document))

@@ -1,0 +1,213 @@
+"""What a run does: a component for each slot, a pairing, and how to train; as values, as text and as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
+
+from pairbench.errors import SpecError
+from pairbench.interfaces import (
+    INTERFACES,
+    ComparisonHead,
+    Component,
+    Encoder,
+    LossStrategy,
+    NonNegativeFloat,
+    Options,
+    PairDataset,
+    PositiveFloat,
+    PositiveInt,
+)
+from pairbench.options import read, validated
+from pairbench.registry import Origin, Registry, installed
+from pairbench.spec import Settings, unknown, written
+from pairbench.text import quoted
+
+Pairing = Literal["siamese", "pseudo_siamese", "two_channel"]
+PAIRINGS: tuple[str, ...] = get_args(Pairing)
+DEFAULTS: Settings = {
+    "dataset": "mnist_pairs",
+    "encoder": "deep_cnn",
+    "pairing": "siamese",
+    "head": "concat_linear",
+    "loss": "aux",
+}
+Scalar = bool | int | float | str
+Mapped = dict[str, Scalar]
+
+
+class TrainOptions(Options):
+    """How each round is trained and evaluated.
+
+    rounds: independent repeats, each with data, weights and shuffling of its own.
+    seed: the seed that the seeds of all rounds are drawn from.
+    epochs: passes over the training pairs.
+    batch_size: pairs in a step.
+    optimizer: an optimiser of torch (adam, adamw, sgd, ...) or timm (lamb, lion, ...) by name.
+    learning_rate: the peak learning rate.
+    weight_decay: none leaves the optimiser's own default.
+    optimizer_options: further arguments of the optimiser, such as [momentum=0.9,nesterov=true].
+    schedule: constant, cosine, linear, one_cycle, or a scheduler of torch (StepLR, ...) or timm (tanh, poly, ...).
+    warmup: the share of all steps in which the learning rate rises linearly from zero; for constant, cosine and
+        linear, and for timm's schedulers.
+    schedule_options: further arguments of the scheduler, such as [step_size=10,gamma=0.5].
+    normalize: how images are scaled: unit is [0, 1], raw is 0-255, standard subtracts the mean and divides by the
+        standard deviation of the round's training images, channel by channel.
+    device: where to train; auto takes CUDA, then MPS, then the CPU.
+    evaluation: eval is right. train evaluates with dropout and batch statistics active, a flaw of the source report
+        that exists here to reproduce its figures.
+    carry_over: false is right. true hands the trained model and optimiser of a round to the next one, another flaw of
+        the source report that exists here to reproduce its figures.
+    """
+
+    rounds: Annotated[int, Field(ge=1, le=10_000)] = 10
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    epochs: PositiveInt = 25
+    batch_size: PositiveInt = 64
+    optimizer: str = "adam"
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat | None = None
+    optimizer_options: Mapped = Field(default_factory=dict)
+    schedule: str = "cosine"
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.0
+    schedule_options: Mapped = Field(default_factory=dict)
+    normalize: Literal["unit", "raw", "standard"] = "unit"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    evaluation: Literal["eval", "train"] = "eval"
+    carry_over: bool = False
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One combination, complete and validated: what a run is known by."""
+
+    dataset: PairDataset
+    encoder: Encoder
+    head: ComparisonHead
+    loss: LossStrategy
+    pairing: Pairing = "siamese"
+    train: TrainOptions = field(default_factory=TrainOptions)
+
+    def __post_init__(self) -> None:
+        if self.pairing not in PAIRINGS:
+            raise unknown("pairing", str(self.pairing), PAIRINGS)
+
+    def components(self) -> dict[str, Component]:
+        """The component in each slot."""
+        return {"dataset": self.dataset, "encoder": self.encoder, "head": self.head, "loss": self.loss}
+
+    def flat(self) -> dict[str, Any]:
+        """Every option, defaults included, by its key in a spec: {"encoder": "cnn", "train.epochs": 20, ...}."""
+        flat: dict[str, Any] = {}
+        for slot, component in self.components().items():
+            flat[slot] = component.name
+            flat |= {f"{slot}.{option}": value for option, value in component.values().items()}
+        flat["pairing"] = self.pairing
+        return flat | {f"train.{option}": value for option, value in self.train.values().items()}
+
+    @cached_property
+    def config_id(self) -> str:
+        """Twelve hexadecimal digits that name this config: all of it but how many rounds are asked for."""
+        identity = {key: value for key, value in self.flat().items() if key != "train.rounds"}
+        return hashlib.sha256(canonical(identity).encode()).hexdigest()[:12]
+
+    def words(self) -> list[str]:
+        """The shortest spec of this config: each slot, and every option that is not at its default."""
+        return config_words(self.flat(), self)
+
+    def origins(self, registry: Registry | None = None) -> dict[str, Origin]:
+        """Where the component of each slot comes from."""
+        registry = registry or installed()
+        return {slot: registry.origin_of(type(component)) for slot, component in self.components().items()}
+
+    def __str__(self) -> str:
+        return " ".join(self.words())
+
+
+def config_words(flat: Mapping[str, Any], config: RunConfig) -> list[str]:
+    """The words of `config`; an option at its default is left out."""
+    models: dict[str, Options] = {**config.components(), "train": config.train}
+    words = [f"{slot}={flat[slot]}" for slot in ("encoder", "head", "loss")]
+    if flat["dataset"] != DEFAULTS["dataset"]:
+        words.insert(0, f"dataset={flat['dataset']}")
+    if flat["pairing"] != DEFAULTS["pairing"]:
+        words.append(f"pairing={flat['pairing']}")
+    for owner, model in models.items():
+        for name, info in type(model).model_fields.items():
+            option = info.alias or name
+            value = flat[f"{owner}.{option}"]
+            if info.is_required() or getattr(model, name) != info.get_default(call_default_factory=True):
+                words.append(f"{owner}.{option}={written(value)}")
+    return words
+
+
+def resolve(settings: Settings, registry: Registry | None = None) -> RunConfig:
+    """The config that `settings` ask for, with defaults for the rest.
+
+    Raises:
+        SpecError: a key, a component or an option is unknown or wrong; the message names the mend.
+    """
+    registry = registry or installed()
+    _check_keys(settings, registry)
+    chosen = {**DEFAULTS, **{key: value for key, value in settings.items() if "." not in key}}
+    if chosen["pairing"] not in PAIRINGS:
+        raise unknown("pairing", chosen["pairing"], PAIRINGS)
+    models: dict[str, Any] = {
+        slot: read(registry.find(slot, chosen[slot]).component, slot, _options(settings, slot)) for slot in INTERFACES
+    }
+    train = read(TrainOptions, "train", _options(settings, "train"))
+    return RunConfig(**models, pairing=chosen["pairing"], train=train)  # type: ignore[arg-type]
+
+
+def from_flat(flat: Mapping[str, Any], registry: Registry | None = None) -> RunConfig:
+    """The config whose `flat` form this is.
+
+    Raises:
+        SpecError: a component or an option does not exist here, or its value is wrong.
+    """
+    registry = registry or installed()
+
+    def options(owner: str) -> dict[str, Any]:
+        return {key.split(".", 1)[1]: value for key, value in flat.items() if key.startswith(owner + ".")}
+
+    try:
+        models: dict[str, Any] = {
+            slot: validated(registry.find(slot, str(flat[slot])).component, slot, options(slot)) for slot in INTERFACES
+        }
+        pairing = flat["pairing"]
+    except KeyError as error:
+        raise SpecError(f"a config without {error}: expected every slot. Write it with RunConfig.flat().") from None
+    return RunConfig(**models, pairing=pairing, train=validated(TrainOptions, "train", options("train")))
+
+
+def canonical(value: object) -> str:
+    """`value` as JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def _options(settings: Settings, owner: str) -> Settings:
+    return {key.split(".", 1)[1]: text for key, text in settings.items() if key.startswith(owner + ".")}
+
+
+def _check_keys(settings: Settings, registry: Registry) -> None:
+    plain = [*INTERFACES, "pairing"]
+    for key in settings:
+        owner, dot, _ = key.partition(".")
+        if dot and owner not in (*INTERFACES, "train"):
+            known = [*INTERFACES, "train"]
+            raise unknown("key", key, [f"{name}.{key.split('.')[1]}" for name in known] if owner else known)
+        if not dot and owner == "train":
+            raise SpecError("malformed word: 'train' is a group of options. Write train.OPTION=VALUE.")
+        if not dot and owner not in plain:
+            owners = [name for name in INTERFACES if owner in registry.components[name]]
+            hint = f" Did you mean {owners[0]}={owner}?" if owners else ""
+            options = [f"train.{option}" for option in TrainOptions.option_fields() if option == owner]
+            if options:
+                hint = f" Did you mean {options[0]}?"
+            raise SpecError(f"unknown key {quoted(key)}.{hint}") if hint else unknown("key", key, plain)

@@ -1,0 +1,22 @@
+"""Where the work of a run happens; an executor takes a job and yields events.
+
+Events are dictionaries: {"event": "profiled" | "invalid" | "broken" | "epoch" | "round" | "timing", ...}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from pairbench.plan import Job
+
+
+def execute(job: Job) -> Generator[dict[str, Any], None, None]:
+    """Do `job`: in this process where it asks for no workers, else in worker processes."""
+    if job.workers == 0:
+        from pairbench.executors.inprocess import run_here
+
+        return run_here(job)
+    from pairbench.executors.local import run_workers
+
+    return run_workers(job)

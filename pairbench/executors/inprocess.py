@@ -1,0 +1,54 @@
+"""The executor without worker processes: for notebooks, debuggers, and components that no plugin brings."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pairbench import worker
+from pairbench.plan import Job
+from pairbench.profile import Profile
+
+
+def run_here(job: Job) -> Generator[dict[str, Any], None, None]:
+    """Do `job` in this process, one thing after the other, on as many threads as a worker has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(job.threads)
+    try:
+        with tempfile.TemporaryDirectory(prefix="pairbench-") as folder:
+            yield from _steps(job, Path(folder))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _steps(job: Job, folder: Path) -> Generator[dict[str, Any], None, None]:
+    events: list[dict[str, Any]] = []
+    worker.check(job, sorted({task.member for task in job.tasks} | set(job.timed)), events.append)
+    folders: dict[int, Path] = {}
+    for place, numbers in enumerate(job.dataset_groups().values()):
+        if not any(event["event"] == "invalid" for event in events):
+            worker.prepare(job, numbers, folder / str(place), events.append)
+            folders |= dict.fromkeys(numbers, folder / str(place))
+    yield from events
+    if any(event["event"] == "invalid" for event in events):
+        return
+    broken = {event["member"]: event["error"] for event in events if event["event"] == "broken"}
+    profiles = {event["member"]: Profile(**event["profile"]) for event in events if event["event"] == "profiled"}
+    for task in job.tasks:
+        events.clear()
+        if task.member in broken:
+            for index in task.rounds:
+                events.append(worker.fail(job, task.member, index, broken[task.member]))
+        else:
+            # Epoch events arrive with their round here; only worker processes tell them live.
+            worker.train(job, task, folders[task.member], profiles[task.member], events.append)
+        yield from events
+    timed = [number for number in job.timed if number not in broken]
+    if timed:
+        events.clear()
+        worker.take_timings(job, timed, events.append)
+        yield from events

@@ -1,0 +1,267 @@
+"""The process that has torch loaded and forks a worker for each task; a line of JSON in, lines of JSON out.
+
+It is single-threaded, so that forking is safe, and never touches CUDA itself. When its standard input closes, the
+process that started it is gone, and it ends with all its workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pairbench import worker
+from pairbench.errors import StoreError
+from pairbench.plan import Job, Task
+from pairbench.profile import Profile
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Unit:
+    """Something that one worker process does.
+
+    work: called in the worker with a function that sends events.
+    crashed: called here with an explanation where the worker ended without having finished.
+    """
+
+    work: Callable[[worker.Emit], None]
+    crashed: Callable[[dict[str, str]], None]
+    timeout: float | None = None
+
+
+@dataclass
+class Running:
+    """A worker process, its pipe and the file that holds what it printed."""
+
+    unit: Unit
+    process: Any
+    pipe: Connection
+    log: Path
+    since: float = field(default_factory=time.monotonic)
+    finished: bool = False
+
+
+class Server:
+    """Does one job."""
+
+    def __init__(self, job: Job, send: Callable[[Event], None], folder: Path) -> None:
+        self.job, self.send, self.folder = job, send, folder
+        self.profiles: dict[int, Profile] = {}
+        self.broken: dict[int, dict[str, str]] = {}
+        self.invalid = False
+        # Where forking is not there or not safe, workers start afresh and load torch themselves.
+        self._context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        self._ended: dict[int, set[int]] = {}
+        self._made = 0
+
+    def run(self) -> None:
+        """Check and prepare, then train, then take timings with nothing else running."""
+        job = self.job
+        folders: dict[int, Path] = {}
+        units = [self._checks(sorted({task.member for task in job.tasks} | set(job.timed)))]
+        for number, members in enumerate(job.dataset_groups().values()):
+            place = self.folder / f"pool-{number}"
+            folders |= dict.fromkeys(members, place)
+            units.append(self._prepares(members, place))
+        self._run(units, max(2, job.workers))
+        unknown = [n for n in folders if n not in self.profiles and n not in self.broken]
+        if not self.invalid and unknown:
+            self._run([self._checks([number]) for number in unknown], job.workers)
+        if self.invalid:
+            return
+        for task in job.tasks:
+            if task.member in self.broken:
+                self._fail(task, task.rounds, self.broken[task.member])
+        ready = [task for task in job.tasks if task.member not in self.broken]
+        ready.sort(key=self._cost, reverse=True)
+        self._run([self._trains(task, folders[task.member]) for task in ready], job.workers)
+        timed = [number for number in job.timed if number not in self.broken]
+        if timed:
+            self._run([Unit(partial(worker.take_timings, job, timed), self._untimed)], 1)
+
+    def _cost(self, task: Task) -> float:
+        """Rough work in a task; the longest start first, so that no core idles at the end."""
+        train = self.job.members[task.member].config.train
+        return self.profiles[task.member].flops_per_pair * train.epochs * len(task.rounds)
+
+    def _checks(self, numbers: list[int]) -> Unit:
+        def crashed(error: dict[str, str]) -> None:
+            # One that crashes takes the others' checks with it; alone, each is checked again.
+            if len(numbers) == 1:
+                self._take({"event": "broken", "member": numbers[0], "error": error})
+
+        return Unit(partial(worker.check, self.job, numbers), crashed)
+
+    def _prepares(self, numbers: list[int], place: Path) -> Unit:
+        def crashed(error: dict[str, str]) -> None:
+            for number in numbers:
+                self._take({"event": "broken", "member": number, "error": error})
+
+        return Unit(partial(worker.prepare, self.job, numbers, place), crashed)
+
+    def _trains(self, task: Task, place: Path) -> Unit:
+        work = partial(worker.train, self.job, task, place, self.profiles[task.member])
+
+        def crashed(error: dict[str, str]) -> None:
+            ended = self._ended.get(task.member, set())
+            self._fail(task, [index for index in task.rounds if index not in ended], error)
+
+        return Unit(work, crashed, self.job.round_timeout)
+
+    def _untimed(self, error: dict[str, str]) -> None:
+        self.send({"event": "note", "message": f"no timing: {error['reason']}"})
+
+    def _fail(self, task: Task, rounds: Iterable[int], error: dict[str, str]) -> None:
+        for index in rounds:
+            self._take(worker.fail(self.job, task.member, index, error))
+
+    def _take(self, event: Event) -> None:
+        """Note what an event says, and pass it on."""
+        kind = event["event"]
+        if kind == "profiled":
+            self.profiles[event["member"]] = Profile(**event["profile"])
+        elif kind == "broken":
+            self.broken[event["member"]] = event["error"]
+        elif kind == "invalid":
+            self.invalid = True
+        elif kind == "round":
+            self._ended.setdefault(event["member"], set()).add(event["round"])
+        self.send(event)
+
+    def _run(self, units: list[Unit], at_once: int) -> None:
+        waiting, running = deque(units), list[Running]()
+        while (waiting or running) and not self.invalid:
+            while waiting and len(running) < at_once:
+                running.append(self._start(waiting.popleft()))
+            self._wait(running)
+            for one in [one for one in running if self._over(one)]:
+                running.remove(one)
+        for one in running:
+            one.process.kill()
+            one.process.join()
+
+    def _start(self, unit: Unit) -> Running:
+        self._made += 1
+        log = self.folder / f"log-{self._made}"
+        receive, send = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_worker, args=(unit.work, send, log), daemon=True)
+        process.start()
+        send.close()
+        return Running(unit, process, receive, log)
+
+    def _wait(self, running: list[Running]) -> None:
+        """Sleep until a worker says something or ends, a timeout is due, or the parent is gone."""
+        limits = [one.since + one.unit.timeout for one in running if one.unit.timeout]
+        patience = max(0.0, min(limits) - time.monotonic()) if limits else None
+        things: list[Any] = [one.pipe for one in running if not one.pipe.closed]
+        ready = wait([*things, *(one.process.sentinel for one in running), sys.stdin.fileno()], patience)
+        if sys.stdin.fileno() in ready:
+            for one in running:
+                one.process.kill()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            os._exit(1)
+
+    def _over(self, one: Running) -> bool:
+        """Take what a worker has said; whether it has ended."""
+        alive = one.process.is_alive()
+        try:
+            while one.pipe.poll():
+                event = one.pipe.recv()
+                if event["event"] == "worker_done":
+                    one.finished = True
+                elif event["event"] == "store_error":
+                    raise StoreError(event["message"])
+                else:
+                    if event["event"] == "round":
+                        one.since = time.monotonic()
+                    self._take(event)
+        except (EOFError, OSError):
+            alive = one.process.is_alive() and not one.finished
+            if alive:
+                one.process.join(5)
+                alive = False
+        reason = ""
+        if alive and one.unit.timeout and time.monotonic() - one.since > one.unit.timeout:
+            one.process.kill()
+            reason = f"a round took more than {one.unit.timeout:g} s (--round-timeout)"
+            alive = False
+        if alive:
+            return False
+        one.process.join()
+        one.pipe.close()
+        if not one.finished:
+            one.unit.crashed(_crash(one, reason))
+        one.log.unlink(missing_ok=True)
+        return True
+
+
+def _crash(one: Running, reason: str) -> dict[str, str]:
+    """Why a worker ended, and the last that it printed."""
+    code = one.process.exitcode
+    if not reason and code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            reason = f"the worker was killed by {signal.Signals(-code).name}"
+        if -code == signal.SIGKILL:
+            reason += ", often for want of memory"
+    printed = one.log.read_text(errors="replace")[-8000:] if one.log.exists() else ""
+    return {"reason": reason or f"the worker exited with code {code}", "traceback": printed}
+
+
+def _worker(work: Callable[[worker.Emit], None], pipe: Connection, log: Path) -> None:
+    """The body of a worker process."""
+    worker.die_with_parent()
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for target, source in ((0, null), (1, handle), (2, handle)):
+        os.dup2(source, target)
+    import faulthandler
+
+    faulthandler.enable(file=2, all_threads=False)
+    try:
+        work(pipe.send)
+    except StoreError as error:
+        pipe.send({"event": "store_error", "message": str(error)})
+    pipe.send({"event": "worker_done"})
+
+
+def _load_everything() -> None:
+    """Pay now, once, for what torch loads late: its first optimiser brings in the whole compiler."""
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+
+
+def main() -> None:
+    """Read a job and a scratch folder from standard input, do the job, and say "end"."""
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    order = json.loads(sys.stdin.readline())
+    job = Job.from_json(order["job"])
+
+    def send(event: Event) -> None:
+        out.write(json.dumps(event, allow_nan=False) + "\n")
+
+    _load_everything()
+    try:
+        Server(job, send, Path(order["scratch"])).run()
+        send({"event": "end"})
+    except StoreError as error:
+        send({"event": "store_error", "message": str(error)})
+
+
+if __name__ == "__main__":
+    main()

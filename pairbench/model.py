@@ -1,0 +1,110 @@
+"""The network that a config describes: its encoders, head and loss, joined by the pairing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pairbench.config import Pairing, RunConfig
+from pairbench.errors import PairbenchError
+from pairbench.interfaces import Comparison, ImageShape, PairTask
+
+
+class ShapeError(PairbenchError):
+    """A module of a plugin gave a tensor of another shape than its interface promises."""
+
+
+class PairModel(nn.Module):
+    """Images (N, V, C, H, W) -> Comparison; the loss module belongs to it, since it may have weights of its own.
+
+    pairing: "siamese" has one encoder for all images, "pseudo_siamese" one for each, "two_channel" one that sees all
+        images stacked along the channels (Zagoruyko and Komodakis, CVPR 2015).
+    """
+
+    def __init__(self, pairing: Pairing, encoders: list[nn.Module], head: nn.Module, loss: nn.Module) -> None:
+        super().__init__()
+        self.pairing = pairing
+        self.encoders = nn.ModuleList(encoders)
+        self.head = head
+        self.loss = loss
+        # Batch norm over both images at once is another network than batch norm over each in turn.
+        self.batch_coupled = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.encoders.modules())
+
+    def forward(self, images: Tensor) -> Comparison:
+        return self.compare(self.embed(images))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """(N, V, C, H, W) -> (N, M, D)."""
+        if self.pairing == "two_channel":
+            return self._encode(0, images.flatten(1, 2)).unsqueeze(1)
+        views = images.shape[1]
+        if self.pairing == "siamese" and not (self.training and self.batch_coupled):
+            folded = self._encode(0, images.flatten(0, 1))
+            return folded.view(len(images), views, -1)
+        return torch.stack([self.embed_view(view, images[:, view]) for view in range(views)], dim=1)
+
+    def embed_view(self, view: int, images: Tensor) -> Tensor:
+        """(N, C, H, W), all of them image number `view` of their example -> (N, D)."""
+        return self._encode(view if self.pairing == "pseudo_siamese" else 0, images)
+
+    def compare(self, embeddings: Tensor) -> Comparison:
+        """(N, M, D) -> the answer."""
+        return Comparison(self.head(embeddings), embeddings)
+
+    def class_logits(self, embeddings: Tensor) -> Tensor:
+        """(N, M, D) -> (N, M, K), for a loss that supervises classes."""
+        logits: Tensor = self.loss.class_logits(embeddings)  # type: ignore[operator]
+        return logits
+
+    def _encode(self, number: int, images: Tensor) -> Tensor:
+        embedding: Tensor = self.encoders[number](images)
+        return embedding
+
+
+def encoder_shape(pairing: Pairing, task: PairTask) -> ImageShape:
+    """The (C, H, W) that each encoder sees."""
+    channels, height, width = task.image_shape
+    return (channels * task.views if pairing == "two_channel" else channels, height, width)
+
+
+def build_model(config: RunConfig) -> PairModel:
+    """A new model of `config` on the CPU, its weights drawn from torch's global generator.
+
+    Raises:
+        MismatchError: two parts do not fit together.
+        ShapeError: a module breaks its interface.
+    """
+    task = config.dataset.task
+    shape = encoder_shape(config.pairing, task)
+    copies = task.views if config.pairing == "pseudo_siamese" else 1
+    encoders = [config.encoder.build(shape) for _ in range(copies)]
+    size = {_embedding_size(encoder, shape, config.encoder.name) for encoder in encoders}.pop()
+    embeddings = (1 if config.pairing == "two_channel" else task.views, size)
+    head = config.head.build(embeddings, task)
+    loss = config.loss.build(embeddings, task)
+    model = PairModel(config.pairing, encoders, head, loss)
+    _check_answer(model, embeddings, task, config.head.name)
+    return model
+
+
+def _embedding_size(encoder: nn.Module, shape: ImageShape, name: str) -> int:
+    """D, as one example of zeros shows it; lazy layers take their shape from it too."""
+    encoder.eval()
+    with torch.no_grad():
+        embedding = encoder(torch.zeros(1, *shape))
+    encoder.train()
+    if not isinstance(embedding, Tensor) or embedding.ndim != 2 or len(embedding) != 1:
+        got = tuple(embedding.shape) if isinstance(embedding, Tensor) else type(embedding).__name__
+        raise ShapeError(f"encoder '{name}' gave {got} for one image: expected a tensor (1, D). Flatten its output.")
+    return embedding.shape[1]
+
+
+def _check_answer(model: PairModel, embeddings: tuple[int, int], task: PairTask, name: str) -> None:
+    model.head.eval()
+    with torch.no_grad():
+        logits = model.head(torch.zeros(1, *embeddings))
+    model.head.train()
+    wanted = (1, len(task.outcomes))
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ShapeError(f"head '{name}' gave {got} for one example: expected logits {wanted}.")

@@ -1,0 +1,145 @@
+"""What there is to do: the rounds that the store does not have, cut into tasks for workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pairbench.config import RunConfig, canonical, from_flat
+from pairbench.record import Context, Record, key_of, round_key
+from pairbench.registry import Registry
+from pairbench.seeds import round_seed
+
+
+@dataclass(frozen=True)
+class Member:
+    """One config of a run: its name, and what its rounds depend on."""
+
+    name: str
+    config: RunConfig
+    context: Context
+
+    def round_keys(self) -> list[str]:
+        """The key of each round that is asked for."""
+        config = self.config
+        return [
+            round_key(config.config_id, number, round_seed(config.train.seed, number), self.context)
+            for number in range(config.train.rounds)
+        ]
+
+    @property
+    def dataset_key(self) -> str:
+        """Members with the same key see the same pools."""
+        return canonical([self.config.dataset.name, self.config.dataset.values(), self.config.train.seed])
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rounds of one config that one worker trains in their order."""
+
+    member: int
+    rounds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that an executor needs, as values that JSON can carry."""
+
+    members: tuple[Member, ...]
+    tasks: tuple[Task, ...]
+    timed: tuple[int, ...]
+    store: str
+    suite: str | None = None
+    workers: int = 1
+    round_timeout: float | None = None
+    threads: int = 1
+    replace: bool = False
+    repeats: int = 11
+
+    def to_json(self) -> dict[str, Any]:
+        """This job as plain values."""
+        return {
+            "members": [
+                {"name": m.name, "config": m.config.flat(), "data": m.context.data, "code": m.context.code}
+                for m in self.members
+            ],
+            "tasks": [[task.member, list(task.rounds)] for task in self.tasks],
+            "timed": list(self.timed),
+            "store": self.store,
+            "suite": self.suite,
+            "workers": self.workers,
+            "round_timeout": self.round_timeout,
+            "threads": self.threads,
+            "replace": self.replace,
+            "repeats": self.repeats,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], registry: Registry | None = None) -> Job:
+        """The job that `to_json` wrote."""
+        members = tuple(
+            Member(m["name"], from_flat(m["config"], registry), Context(m["data"], m["code"])) for m in value["members"]
+        )
+        tasks = tuple(Task(member, tuple(rounds)) for member, rounds in value["tasks"])
+        rest = {
+            key: value[key] for key in ("store", "suite", "workers", "round_timeout", "threads", "replace", "repeats")
+        }
+        return cls(members, tasks, tuple(value["timed"]), **rest)
+
+    def dataset_groups(self) -> dict[str, list[int]]:
+        """The members that have rounds to train, by the pools that they see."""
+        groups: dict[str, list[int]] = {}
+        for number in sorted({task.member for task in self.tasks}):
+            groups.setdefault(self.members[number].dataset_key, []).append(number)
+        return groups
+
+
+@dataclass
+class Known:
+    """What the store has of some members: for each key the finished or diverged record, or else its last failure."""
+
+    done: dict[str, Record] = field(default_factory=dict)
+    failed: dict[str, Record] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Known:
+        """Sort `records` by key."""
+        known = cls()
+        for record in records:
+            key = key_of(record)
+            if record["status"] != "failed":
+                known.done[key] = record
+            elif (
+                key not in known.failed or known.failed[key]["provenance"]["created"] <= record["provenance"]["created"]
+            ):
+                known.failed[key] = record
+        return known
+
+    def record(self, key: str) -> Record | None:
+        """The record that stands for `key`."""
+        return self.done.get(key) or self.failed.get(key)
+
+
+def pending(members: Sequence[Member], known: Known, *, fresh: bool, retry_failed: bool) -> list[list[int]]:
+    """The rounds of each member that are left to train."""
+    left = []
+    for member in members:
+        rounds = [
+            number
+            for number, key in enumerate(member.round_keys())
+            if fresh or not (key in known.done or (key in known.failed and not retry_failed))
+        ]
+        left.append(rounds)
+    return left
+
+
+def cut(members: Sequence[Member], left: Sequence[Sequence[int]]) -> tuple[Task, ...]:
+    """One task for each round; where the model is carried over, one task for the rounds up to the last that is left."""
+    tasks = []
+    for number, (member, rounds) in enumerate(zip(members, left, strict=True)):
+        if rounds and member.config.train.carry_over:
+            tasks.append(Task(number, tuple(range(max(rounds) + 1))))
+        else:
+            tasks += [Task(number, (index,)) for index in rounds]
+    return tuple(tasks)

@@ -1,0 +1,164 @@
+"""What a run shows while it goes, on standard error: a live display in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from pairbench.events import EpochFinished, RunStarted
+from pairbench.hookspecs import hookimpl
+from pairbench.text import printable
+
+
+class Quiet(AbstractContextManager["Quiet"]):
+    """Shows nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+def display(stream: TextIO = sys.stderr, *, quiet: bool = False) -> Quiet:
+    """The display that suits `stream`."""
+    if quiet:
+        return Quiet()
+    console = Console(file=stream)
+    return Live(console) if console.is_terminal and not console.is_dumb_terminal else Lines(stream)
+
+
+class Lines(Quiet):
+    """A line when the run starts, when a round ends, and at most every five seconds in between."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._last = stream, 0.0
+        self._run = RunStarted((), (), (), 1)
+        self._done = self._total = 0
+
+    @hookimpl
+    def pairbench_run_started(self, run: RunStarted) -> None:
+        self._run, self._total = run, sum(run.pending)
+        self._say(opening(run))
+
+    @hookimpl
+    def pairbench_epoch_finished(self, epoch: EpochFinished) -> None:
+        if time.monotonic() - self._last > 5:
+            self._say(
+                f"{self._run.names[epoch.config]}: round {epoch.round}, epoch {epoch.epoch}/{epoch.epochs}, "
+                f"loss {epoch.loss:.4f}{_accuracy(epoch.accuracy)}"
+            )
+
+    @hookimpl
+    def pairbench_round_finished(self, record: dict[str, Any]) -> None:
+        self._done += 1
+        self._say(f"[{self._done}/{self._total}] {ending(record)}")
+
+    def _say(self, line: str) -> None:
+        self._last = time.monotonic()
+        self._stream.write(printable(line, 300) + "\n")
+        self._stream.flush()
+
+
+class Live(Quiet):
+    """A bar over all epochs with the time left, and a line for each round that is training."""
+
+    def __init__(self, console: Console) -> None:
+        columns: list[ProgressColumn] = [
+            _Label(),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("epochs", style="dim"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            _Figures(),
+        ]
+        self._progress = Progress(*columns, console=console, transient=True)
+        self._names: tuple[str, ...] = ()
+        self._rows: dict[tuple[int, int], Any] = {}
+        self._whole: Any = None
+        self._epochs: tuple[int, ...] = ()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    @hookimpl
+    def pairbench_run_started(self, run: RunStarted) -> None:
+        self._names, self._epochs = run.names, run.epochs
+        self._progress.console.print(Text(printable(opening(run), 300), style="dim"))
+        self._progress.start()
+        self._whole = self._progress.add_task("all", total=run.total_epochs or None, label="all rounds", figures="")
+
+    @hookimpl
+    def pairbench_epoch_finished(self, epoch: EpochFinished) -> None:
+        key = (epoch.config, epoch.round)
+        if key not in self._rows:
+            label = f"{printable(self._names[epoch.config], 40)}, round {epoch.round}"
+            self._rows[key] = self._progress.add_task("round", total=epoch.epochs, label=label, figures="")
+        row = self._rows[key]
+        before = self._progress.tasks[self._progress.task_ids.index(row)].completed
+        figures = f"loss {epoch.loss:.4f}{_accuracy(epoch.accuracy)}"
+        self._progress.update(row, completed=epoch.epoch, figures=figures)
+        self._progress.advance(self._whole, epoch.epoch - before)
+
+    @hookimpl
+    def pairbench_round_finished(self, record: dict[str, Any]) -> None:
+        found = [key for key in self._rows if key[1] == record["round"] and self._is(key[0], record)]
+        for key in found:
+            row = self._rows.pop(key)
+            task = self._progress.tasks[self._progress.task_ids.index(row)]
+            self._progress.advance(self._whole, (task.total or 0) - task.completed)
+            self._progress.remove_task(row)
+        if record["status"] != "finished":
+            self._progress.console.print(Text(printable(ending(record), 300), style="red"))
+
+    def _is(self, config: int, record: dict[str, Any]) -> bool:
+        return bool(self._names[config] == record["provenance"]["name"])
+
+
+class _Label(ProgressColumn):
+    def render(self, task: Any) -> Text:
+        return Text(task.fields["label"])
+
+
+class _Figures(ProgressColumn):
+    def render(self, task: Any) -> Text:
+        return Text(task.fields["figures"], style="cyan")
+
+
+def opening(run: RunStarted) -> str:
+    """What is about to happen, in a line."""
+    rounds = sum(run.pending)
+    if not rounds:
+        return "every round is in the store already; taking timings"
+    configs = sum(1 for pending in run.pending if pending)
+    what = f"{rounds} round{'s' * (rounds != 1)} of {configs} config{'s' * (configs != 1)}"
+    where = "in this process" if run.workers == 0 else f"on {run.workers} worker{'s' * (run.workers != 1)}"
+    return f"training {what} {where}"
+
+
+def ending(record: dict[str, Any]) -> str:
+    """How a round ended, in a line."""
+    who = f"{record['provenance']['name']}: round {record['round']} {record['status']}"
+    accuracy = record["metrics"].get("accuracy")
+    if accuracy is not None:
+        return f"{who}, accuracy {100 * accuracy:.2f} %, {record['cost']['train_seconds']:.1f} s"
+    return f"{who}: {record['error']['reason']}" if "error" in record else who
+
+
+def _accuracy(value: float | None) -> str:
+    return "" if value is None else f", accuracy {100 * value:.1f} %"

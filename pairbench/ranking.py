@@ -1,0 +1,133 @@
+"""Which config is better, said only where the evidence says so."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pairbench.config import canonical
+from pairbench.results import Result
+from pairbench.statistics import LEVEL, Difference, Summary, holm, paired, welch
+from pairbench.suite import Published
+
+LOWER_IS_BETTER = ("loss", "total_loss")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A difference first - second in `metric`, its Holm-corrected p-value, and the word: "better", "worse", "tie", or
+    "unknown" where there are too few rounds to tell."""
+
+    metric: str
+    difference: Difference
+    corrected: float | None
+    word: str
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a smaller value of `metric` is the better one."""
+    return metric.removeprefix("validation_") in LOWER_IS_BETTER
+
+
+def same_data_key(result: Result) -> str:
+    """Results with the same key saw the same pairs in the same rounds."""
+    config = result.config
+    data = {key: value for key, value in config.items() if key.split(".")[0] == "dataset"}
+    digests = sorted({record["provenance"]["data"] for record in result.records})
+    return canonical([data, config.get("train.seed"), digests])
+
+
+def comparable_key(result: Result) -> str:
+    """Results with the same key answer the same question on the same data, perhaps with other seeds."""
+    data = {key: value for key, value in result.config.items() if key.split(".")[0] == "dataset"}
+    return canonical([data, sorted({record["provenance"]["data"] for record in result.records})])
+
+
+def difference(first: Result, second: Result, metric: str) -> Difference | None:
+    """first - second in `metric`: paired over the rounds that both have, or Welch's where they share no data."""
+    if same_data_key(first) == same_data_key(second):
+        left, right = first.values(metric), second.values(metric)
+        common = sorted(set(left) & set(right))
+        return paired([left[r] for r in common], [right[r] for r in common]) if common else None
+    if metric in first.summary and metric in second.summary:
+        return welch(first.summary[metric], second.summary[metric])
+    return None
+
+
+def verdicts(results: Sequence[Result], metric: str) -> dict[tuple[int, int], Verdict]:
+    """The verdict on every pair of results, i before j, all p-values corrected together."""
+    pairs = list(itertools.combinations(range(len(results)), 2))
+    found = {(i, j): difference(results[i], results[j], metric) for i, j in pairs}
+    kept = {pair: value for pair, value in found.items() if value is not None}
+    tested = [pair for pair, value in kept.items() if value.p is not None]
+    corrected = dict(zip(tested, holm([kept[pair].p or 0.0 for pair in tested]), strict=True))
+    return {
+        pair: Verdict(metric, value, corrected.get(pair), word(value, corrected.get(pair), metric))
+        for pair, value in kept.items()
+    }
+
+
+def word(value: Difference, corrected: float | None, metric: str) -> str:
+    """What a corrected p-value allows to be said of the first."""
+    if corrected is None:
+        return "unknown"
+    if corrected > 1 - LEVEL or value.mean == 0:
+        return "tie"
+    return "better" if (value.mean > 0) != lower_is_better(metric) else "worse"
+
+
+def ranked(results: Sequence[Result], metric: str) -> list[Result]:
+    """Best mean first; what has no finite value comes last, and a name decides between equals."""
+
+    def order(result: Result) -> tuple[bool, float, str]:
+        summary = result.summary.get(metric)
+        if summary is None:
+            return (True, 0.0, result.name)
+        return (False, summary.mean if lower_is_better(metric) else -summary.mean, result.name)
+
+    return sorted(results, key=order)
+
+
+def against_best(results: Sequence[Result], metric: str) -> list[str]:
+    """For each of the ranked results, what may be said of it beside the first: "", "tie", "worse", "unknown"."""
+    found = verdicts(results, metric)
+    words = []
+    for number in range(len(results)):
+        verdict = found.get((0, number))
+        flipped = {"better": "worse", "worse": "better"}
+        words.append("" if number == 0 else flipped.get(verdict.word, verdict.word) if verdict else "unknown")
+    return words
+
+
+def agreement(ours: Summary, published: Published) -> str:
+    """Whether our mean and a published one agree: "agrees", "higher" or "lower" at the 5% level of Welch's test, or
+    within two of our standard deviations where the published spread is unknown."""
+    gap = ours.mean - published.mean
+    side = "higher" if gap > 0 else "lower"
+    if published.std is not None and published.rounds is not None and ours.std is not None and ours.rounds > 1:
+        other = Summary(published.mean, published.std, None, None, published.rounds)
+        p = welch(ours, other).p
+        return "agrees" if p is None or p > 1 - LEVEL else side
+    if ours.std is None:
+        return "one round"
+    return "agrees" if abs(gap) <= 2 * ours.std else side
+
+
+def verdict_dict(first: Result, second: Result, verdict: Verdict) -> dict[str, Any]:
+    """A verdict as plain values."""
+    value = verdict.difference
+    return {
+        "first": first.name,
+        "second": second.name,
+        "metric": verdict.metric,
+        "difference": value.mean,
+        "low": value.low,
+        "high": value.high,
+        "p": value.p,
+        "p_corrected": verdict.corrected,
+        "rounds": value.rounds,
+        "test": value.test,
+        "verdict": verdict.word,
+    }

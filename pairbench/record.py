@@ -1,0 +1,119 @@
+"""One finished, diverged or failed round as plain JSON: what is in it, what it is known by, and its checksum."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pairbench
+from pairbench.config import RunConfig, canonical
+from pairbench.registry import Registry, hash_files
+from pairbench.seeds import round_seed
+
+SCHEMA = 1
+STATUSES = ("finished", "diverged", "failed")
+# The core's rooms that decide what a round comes to; the others may change without making its record stale.
+_TRAINING_ROOMS = ("data.py", "metrics.py", "model.py", "seeds.py", "training")
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a round's result depends on besides its config: the data's digest and the code of each component."""
+
+    data: str
+    code: dict[str, dict[str, str]]
+
+    @classmethod
+    def of(cls, config: RunConfig, data: str, registry: Registry | None = None) -> Context:
+        """The context of `config` here and now."""
+        code = {slot: asdict(origin) for slot, origin in config.origins(registry).items()}
+        code["core"] = {
+            "distribution": "pairbench",
+            "version": pairbench.__version__,
+            "source": core_source(),
+        }
+        return cls(data, code)
+
+
+@functools.cache
+def core_source() -> str:
+    """SHA-256, 16 digits, over the core's training rooms."""
+    root = Path(__file__).parent
+    files = [
+        file
+        for room in _TRAINING_ROOMS
+        for file in ([root / room] if room.endswith(".py") else (root / room).rglob("*.py"))
+    ]
+    return hash_files(root, sorted(files))
+
+
+def round_key(config_id: str, number: int, seed: int, context: Context) -> str:
+    """SHA-256 of all that decides the result of a round: config, round, seed, data and code."""
+    parts = {"config": config_id, "round": number, "seed": seed, "data": context.data, "code": context.code}
+    return hashlib.sha256(canonical(parts).encode()).hexdigest()
+
+
+def key_of(record: Mapping[str, Any]) -> str:
+    """The key of a record, from its own fields."""
+    provenance = record["provenance"]
+    context = Context(provenance["data"], provenance["code"])
+    return round_key(record["config_id"], record["round"], record["seed"], context)
+
+
+def group_of(record: Mapping[str, Any]) -> str:
+    """What records must share to be rounds of the same thing: config, data and code."""
+    provenance = record["provenance"]
+    return f"{record['config_id']}/{provenance['data']}/{canonical(provenance['code'])}"
+
+
+def make_record(
+    config: RunConfig,
+    number: int,
+    context: Context,
+    *,
+    status: str,
+    name: str,
+    suite: str | None,
+    cost: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    metrics: Mapping[str, Any] | None = None,
+    curves: Mapping[str, Any] | None = None,
+    error: Mapping[str, str] | None = None,
+) -> Record:
+    """A complete record without its checksum; `error` is {"reason", "traceback"} of a failed round."""
+    record: Record = {
+        "schema": SCHEMA,
+        "config": config.flat(),
+        "config_id": config.config_id,
+        "round": number,
+        "seed": round_seed(config.train.seed, number),
+        "status": status,
+        "metrics": dict(metrics or {}),
+        "curves": dict(curves or {}),
+        "cost": dict(cost),
+        "environment": dict(environment),
+        "provenance": {
+            "name": name,
+            "suite": suite,
+            "data": context.data,
+            "code": context.code,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        },
+    }
+    if error is not None:
+        record["error"] = dict(error)
+    return record
+
+
+def checksum(record: Mapping[str, Any]) -> str:
+    """SHA-256 of everything in the record but its checksum."""
+    return hashlib.sha256(
+        canonical({key: value for key, value in record.items() if key != "checksum"}).encode()
+    ).hexdigest()

@@ -1,0 +1,186 @@
+"""What a run or a leaderboard gives back: rounds of each config, their summaries, timings and failures."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairbench.record import Record
+from pairbench.statistics import Summary, summarise
+from pairbench.suite import Published
+
+if TYPE_CHECKING:
+    import pandas
+
+MAIN_METRICS = ("accuracy", "f1", "auc", "loss", "class_accuracy")
+
+
+@dataclass(frozen=True)
+class Result:
+    """The rounds of one config.
+
+    name: how the run or suite calls it.
+    config: every option, by its key in a spec.
+    records: one for each round that has ended, in the order of rounds.
+    timing: the last timing on this machine, else None.
+    published: figures published elsewhere, by metric.
+    """
+
+    name: str
+    config_id: str
+    config: dict[str, Any]
+    records: tuple[Record, ...]
+    timing: dict[str, Any] | None = None
+    published: dict[str, Published] = field(default_factory=dict)
+    note: str = ""
+
+    @cached_property
+    def summary(self) -> dict[str, Summary]:
+        """Mean, spread and interval of each metric over the finished rounds; nothing but finite values counts."""
+        names = dict.fromkeys(name for record in self.finished for name in record["metrics"])
+        found = {name: summarise(list(self.values(name).values())) for name in names}
+        return {name: summary for name, summary in found.items() if summary is not None}
+
+    @property
+    def finished(self) -> list[Record]:
+        """The records of rounds that ended with figures."""
+        return [record for record in self.records if record["status"] == "finished"]
+
+    @property
+    def failed(self) -> list[Record]:
+        """The records of rounds that failed."""
+        return [record for record in self.records if record["status"] == "failed"]
+
+    @property
+    def diverged(self) -> list[Record]:
+        """The records of rounds whose loss stopped being finite."""
+        return [record for record in self.records if record["status"] == "diverged"]
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """parameters, flops_per_pair, and the medians of train_seconds and peak_mib; empty where no round has ended."""
+        costs = [record["cost"] for record in self.records if record["cost"]]
+        if not costs:
+            return {}
+        middle = len(costs) // 2
+        spent = {name: sorted(cost[name] for cost in costs)[middle] for name in ("train_seconds", "peak_mib")}
+        return {"parameters": costs[0]["parameters"], "flops_per_pair": costs[0]["flops_per_pair"], **spent}
+
+    def values(self, metric: str) -> dict[int, float]:
+        """The finite values of `metric`, by round."""
+        found = {record["round"]: record["metrics"].get(metric) for record in self.finished}
+        return {number: value for number, value in found.items() if value is not None and math.isfinite(value)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """This result as plain values, in the form that `--format json` prints."""
+        value: dict[str, Any] = {
+            "name": self.name,
+            "config_id": self.config_id,
+            "config": self.config,
+            "summary": {metric: asdict(summary) for metric, summary in self.summary.items()},
+            "rounds": list(self.records),
+            "timing": self.timing,
+        }
+        if self.published:
+            value["published"] = {metric: asdict(figure) for metric, figure in self.published.items()}
+        return value
+
+
+@dataclass(frozen=True)
+class Results(Sequence[Result]):
+    """Results in the order of the run, or ranked; prints as a table, turns into JSON, CSV, Markdown and pandas.
+
+    store: the folder that holds the records.
+    damaged: files of the store that were left out, with the reason.
+    metric: what a ranking is by; None where the order is the run's.
+    notes: what else a reader should know.
+    """
+
+    items: tuple[Result, ...]
+    store: Path
+    damaged: dict[Path, str] = field(default_factory=dict)
+    metric: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, index: int | slice | str) -> Any:
+        """The result at `index`, or the one of that name or config_id."""
+        if isinstance(index, str):
+            found = [item for item in self.items if index in (item.name, item.config_id)]
+            if not found:
+                raise KeyError(index)
+            return found[0]
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.items)
+
+    @property
+    def failed(self) -> int:
+        """How many rounds failed."""
+        return sum(len(item.failed) for item in self.items)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The results as plain values, in the form that `--format json` prints."""
+        return {"schema": 1, "results": [item.to_dict() for item in self.items]}
+
+    def to_json(self) -> str:
+        """The results as one JSON document."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+
+    def to_markdown(self) -> str:
+        """The table as Markdown."""
+        from pairbench import tables
+
+        return tables.to_markdown(tables.of_results(self))
+
+    def to_csv(self) -> str:
+        """One line for each config: its options' spec, and mean, std, low, high and rounds of each metric."""
+        from pairbench import tables
+
+        return tables.results_csv(self)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row for each round: name, config_id, round, status, metrics, cost and options.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas
+
+        rows = [
+            {
+                "name": item.name,
+                "config_id": item.config_id,
+                "round": record["round"],
+                "status": record["status"],
+                **record["metrics"],
+                **record["cost"],
+                **{key: str(value) if isinstance(value, list | dict) else value for key, value in item.config.items()},
+            }
+            for item in self.items
+            for record in item.records
+        ]
+        return pandas.DataFrame(rows)
+
+    def __str__(self) -> str:
+        from pairbench import tables
+
+        return tables.to_text(tables.of_results(self))
+
+    def __rich__(self) -> Any:
+        from pairbench import tables
+
+        return tables.to_rich(tables.of_results(self))
+
+    def _repr_html_(self) -> str:
+        from pairbench import tables
+
+        return tables.to_html(tables.of_results(self))

@@ -1,0 +1,313 @@
+"""From words or typed configs to results: resolve, plan, execute, and read back what the store has."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pairbench.comparison import Comparison, comparison_of
+from pairbench.config import RunConfig, resolve
+from pairbench.environment import cores, machine
+from pairbench.errors import MismatchError, SpecError
+from pairbench.events import EpochFinished, RunStarted
+from pairbench.plan import Job, Known, Member, cut, pending
+from pairbench.record import Context, Record, group_of
+from pairbench.registry import Registry, installed
+from pairbench.results import Result, Results
+from pairbench.spec import expand, parse, unknown
+from pairbench.store import Store
+from pairbench.suite import Entry, find_suite
+from pairbench.text import printable
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The members of a run, the suite's entry of each (None without a suite), and the suite's name."""
+
+    members: tuple[Member, ...]
+    entries: tuple[Entry | None, ...]
+    suite: str | None
+
+
+def run(
+    *words: str | RunConfig,
+    suite: str | None = None,
+    only: Sequence[str] = (),
+    store: str | Path | None = None,
+    workers: int | None = None,
+    timing: bool = True,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    round_timeout: float | None = None,
+    display: Any = None,
+) -> Results:
+    """Train and evaluate configs, and give back their results.
+
+    Args:
+        words: a spec, such as "encoder=deep_cnn", "loss=aux,cross_entropy"; or RunConfig objects.
+        suite: the name of a suite or a TOML file; `words` then lie over each of its entries.
+        only: the entries of the suite to take; all where it is empty.
+        store: the folder of the records; else PAIRBENCH_STORE, else pairbench-results.
+        workers: processes that train at once; 0 trains in this process; None takes one for each core.
+        timing: whether speed is measured after training.
+        fresh: train again what the store has.
+        retry_failed: train again what has failed before.
+        round_timeout: seconds after which a round is stopped and counted as failed.
+        display: an object with event hooks, such as a progress display.
+
+    Raises:
+        InputError: the words, the suite or the data are wrong; nothing has been trained.
+        StoreError: the store cannot be read or written; finished rounds are kept.
+        WorkerError: the worker processes could not be started.
+    """
+    registry = installed()
+    place = Store(store)
+    plan = make_plan(words, suite=suite, only=only, registry=registry)
+    return Run(plan, place, registry, display).go(
+        workers=workers,
+        timing=timing,
+        fresh=fresh,
+        retry_failed=retry_failed,
+        round_timeout=round_timeout,
+    )
+
+
+def make_plan(
+    words: Sequence[str | RunConfig],
+    *,
+    suite: str | None = None,
+    only: Sequence[str] = (),
+    registry: Registry,
+) -> Plan:
+    """The members that `words` and `suite` ask for.
+
+    Raises:
+        SpecError: a word or the suite is wrong, or two members are the same config.
+    """
+    typed = [word for word in words if isinstance(word, RunConfig)]
+    text = [word for item in words if isinstance(item, str) for word in item.split()]
+    if only and suite is None:
+        raise SpecError("--only names entries of a suite, and there is none. Add --suite NAME.")
+    if typed and (text or suite):
+        raise SpecError("RunConfig objects stand alone: give either objects, or words and a suite.")
+    found: list[tuple[str, Entry | None, RunConfig]]
+    if suite is not None:
+        chosen = find_suite(suite, registry)
+        found = list((chosen.only(only) if only else chosen).configs(text, registry))
+        name = chosen.name
+    else:
+        configs = typed or [resolve(settings, registry) for settings in expand(parse(text))]
+        found, name = [(str(config), None, config) for config in configs], None
+    seen: dict[str, str] = {}
+    for label, _, config in found:
+        if config.config_id in seen:
+            other = printable(seen[config.config_id], 60)
+            raise SpecError(
+                f"{printable(label, 60)} and {other} are the same config. Leave one of them out of the run."
+            )
+        seen[config.config_id] = label
+    digests: dict[str, str] = {}
+    members = []
+    for label, _, config in found:
+        key = f"{config.dataset.name} {config.dataset!r}"
+        if key not in digests:
+            digests[key] = config.dataset.digest()
+        members.append(Member(label, config, Context.of(config, digests[key], registry)))
+    return Plan(tuple(members), tuple(entry for _, entry, _ in found), name)
+
+
+class Run:
+    """One run: what it still has to do, and the events that it tells."""
+
+    def __init__(self, plan: Plan, store: Store, registry: Registry, display: Any = None) -> None:
+        self.plan, self.store, self.registry = plan, store, registry
+        self.notes: list[str] = []
+        self._display = display
+
+    def go(
+        self,
+        *,
+        workers: int | None,
+        timing: bool,
+        fresh: bool,
+        retry_failed: bool,
+        round_timeout: float | None,
+    ) -> Results:
+        """Do what is left, and give back everything."""
+        members = self.plan.members
+        scan = self.store.read({member.config.config_id for member in members})
+        left = pending(members, Known.of(scan.records), fresh=fresh, retry_failed=retry_failed)
+        self.store.set_aside(scan.damaged)
+        count = cores() if workers is None else workers
+        if count == 0 or all(self._travels(member) for member in members):
+            job = Job(
+                members,
+                cut(members, left),
+                tuple(self._untimed(fresh)) if timing else (),
+                str(self.store.root.resolve()),
+                self.plan.suite,
+                count,
+                round_timeout,
+                replace=fresh,
+            )
+        else:
+            raise SpecError(
+                "a component of this run belongs to no installed plugin, so worker processes cannot find it. "
+                "Use workers=0, or bring it by an entry point of the group 'pairbench'."
+            )
+        if job.tasks or job.timed:
+            self._execute(job, left)
+        return self._results(scan.damaged, timing)
+
+    def _travels(self, member: Member) -> bool:
+        return all(origin.plugin for origin in member.config.origins(self.registry).values())
+
+    def _untimed(self, fresh: bool) -> list[int]:
+        """The members that have no timing of this machine yet."""
+        return [
+            number
+            for number, member in enumerate(self.plan.members)
+            if fresh or self._timing(member.config.config_id) is None
+        ]
+
+    def _timing(self, config_id: str) -> dict[str, Any] | None:
+        here = machine()
+        same = [
+            timing
+            for timing in self.store.timings(config_id)
+            if all(timing.get("environment", {}).get(name) == value for name, value in here.items())
+        ]
+        return same[-1] if same else None
+
+    def _execute(self, job: Job, left: Sequence[Sequence[int]]) -> None:
+        from pairbench.executors import execute
+
+        names = tuple(member.name for member in job.members)
+        epochs = tuple(member.config.train.epochs for member in job.members)
+        started = RunStarted(names, tuple(len(rounds) for rounds in left), epochs, job.workers)
+        self._tell("pairbench_run_started", run=started)
+        events = []
+        # Closed on every way out, so that Ctrl-C or an error leaves no worker behind.
+        with contextlib.closing(execute(job)) as stream:
+            for event in stream:
+                number = event.get("member", 0)
+                match event["event"]:
+                    case "invalid":
+                        events.append(event)
+                    case "epoch":
+                        epoch = EpochFinished(
+                            number, event["round"], event["epoch"], epochs[number], event["loss"], event["accuracy"]
+                        )
+                        self._tell("pairbench_epoch_finished", epoch=epoch)
+                    case "round":
+                        self._tell("pairbench_round_finished", record=event["record"])
+                    case "note":
+                        self.notes.append(event["message"])
+        refuse_invalid(events, names)
+
+    def _tell(self, hook: str, **values: Any) -> None:
+        """Call a hook; a plugin that fails in it is named in a note and the run goes on."""
+        if self._display is not None and hasattr(self._display, hook):
+            getattr(self._display, hook)(**values)
+        for implementation in getattr(self.registry.manager.hook, hook).get_hookimpls():
+            try:
+                implementation.function(**{name: values[name] for name in implementation.argnames})
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+                last = traceback.extract_tb(error.__traceback__)[-1]
+                note = f"plugin {implementation.plugin_name} failed in {hook}: {type(error).__name__}: {error}"
+                if note not in self.notes:
+                    self.notes.append(f"{note} ({Path(last.filename).name}:{last.lineno})")
+
+    def _results(self, damaged: dict[Path, str], timing: bool) -> Results:
+        items = []
+        scan = self.store.read({member.config.config_id for member in self.plan.members})
+        known = Known.of(scan.records)
+        for member, entry in zip(self.plan.members, self.plan.entries, strict=True):
+            records = tuple(record for key in member.round_keys() if (record := known.record(key)) is not None)
+            items.append(
+                Result(
+                    member.name,
+                    member.config.config_id,
+                    member.config.flat(),
+                    records,
+                    self._timing(member.config.config_id) if timing else None,
+                    dict(entry.published) if entry else {},
+                    entry.note if entry else "",
+                )
+            )
+        results = Results(tuple(items), self.store.root, damaged | scan.damaged, notes=tuple(self.notes))
+        self._tell("pairbench_run_finished", results=results)
+        return results
+
+
+def refuse_invalid(events: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    """Raise what the first "invalid" event says, and how many more there are.
+
+    Raises:
+        MismatchError: there is such an event.
+    """
+    invalid = [event for event in events if event["event"] == "invalid"]
+    if invalid:
+        label = f"{printable(names[invalid[0]['member']], 80)}: " if len(names) > 1 else ""
+        more = f" ({len(invalid) - 1} more cannot run either.)" if len(invalid) > 1 else ""
+        raise MismatchError(label + str(invalid[0]["message"]) + more)
+
+
+def stored(store: Store) -> Results:
+    """Everything in the store, one result for each config, data and code.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    scan = store.read()
+    groups: dict[str, list[Record]] = {}
+    for record in scan.records:
+        groups.setdefault(group_of(record), []).append(record)
+    items = []
+    for records in groups.values():
+        known = Known.of(records)
+        rounds = [*known.done.values(), *(r for key, r in known.failed.items() if key not in known.done)]
+        rounds.sort(key=lambda record: int(record["round"]))
+        first = rounds[0]
+        timings = store.timings(first["config_id"])
+        items.append(
+            Result(
+                str(first["provenance"].get("name", first["config_id"])),
+                first["config_id"],
+                first["config"],
+                tuple(rounds),
+                timings[-1] if timings else None,
+            )
+        )
+    return Results(tuple(items), store.root, scan.damaged)
+
+
+def leaderboard(store: str | Path | None = None, metric: str = "accuracy") -> Results:
+    """Everything in the store, best mean first.
+
+    Raises:
+        SpecError: no round has such a metric.
+        StoreError: the store cannot be read.
+    """
+    from pairbench.ranking import ranked
+
+    results = stored(Store(store))
+    metrics = {name for item in results for name in item.summary}
+    if metrics and metric not in metrics:
+        raise unknown("metric", metric, metrics)
+    return Results(tuple(ranked(results.items, metric)), results.store, results.damaged, metric)
+
+
+def compare(*names: str, store: str | Path | None = None, metric: str = "accuracy") -> Comparison:
+    """The paired verdict on each two of the named results of the store; a name is a spec, a name or a config_id.
+
+    Raises:
+        SpecError: one of them is not in the store, or there are fewer than two.
+        StoreError: the store cannot be read.
+    """
+    results = stored(Store(store))
+    return comparison_of(names, results, metric, installed())

@@ -1,0 +1,154 @@
+"""The spec language: `SLOT=NAME`, `SLOT.OPTION=VALUE`, commas for a grid, brackets and quotes that protect them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+from pairbench.errors import SpecError
+from pairbench.text import did_you_mean, quoted
+
+MAX_GRID = 100_000
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
+_OPEN = {"[": "]", "(": ")", "{": "}"}
+
+Settings = dict[str, str]
+
+
+def split_commas(text: str) -> list[str]:
+    """The parts of `text` between commas that no bracket or double quote protects.
+
+    Raises:
+        SpecError: a bracket or quote has no partner.
+    """
+    parts, start, closing, in_quotes = [], 0, "", False
+    for at, char in enumerate(text):
+        if char == '"':
+            in_quotes = not in_quotes
+        elif in_quotes:
+            continue
+        elif char in _OPEN:
+            closing += _OPEN[char]
+        elif closing and char == closing[-1]:
+            closing = closing[:-1]
+        elif char in _OPEN.values():
+            raise SpecError(f"{quoted(text)}: the {char} closes nothing. Balance the brackets.")
+        elif char == "," and not closing:
+            parts.append(text[start:at])
+            start = at + 1
+    if in_quotes:
+        raise SpecError(f'{quoted(text)}: a quote is not closed. Add the missing ".')
+    if closing:
+        raise SpecError(f"{quoted(text)}: a bracket is not closed. Add the missing {closing[-1]}.")
+    return [*parts, text[start:]]
+
+
+def parse_word(word: str) -> tuple[str, list[str]]:
+    """The key of `word` and its values, one for each point of a grid.
+
+    Raises:
+        SpecError: the word is not KEY=VALUE[,VALUE], or a value is empty or named twice.
+    """
+    key, equals, text = word.partition("=")
+    if not equals or not _KEY.fullmatch(key):
+        raise SpecError(f"malformed word {quoted(word)}: expected KEY=VALUE, such as encoder=cnn or train.epochs=20.")
+    try:
+        values = [value.strip() for value in split_commas(text)]
+    except SpecError as error:
+        raise SpecError(f"{key}={error}") from None
+    if "" in values:
+        what = "an empty value" if len(values) > 1 else "no value"
+        raise SpecError(f"malformed word {quoted(word)}: {what}, so the grid is empty. Write {key}=VALUE[,VALUE].")
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise SpecError(f"{key} names {quoted(twice)} twice. Name each value of a grid once.")
+    return key, values
+
+
+def parse(words: Iterable[str]) -> dict[str, list[str]]:
+    """The values of each key that `words` name, in their order.
+
+    Raises:
+        SpecError: a word is malformed or a key stands twice.
+    """
+    parsed: dict[str, list[str]] = {}
+    for word in words:
+        key, values = parse_word(word)
+        if key in parsed:
+            raise SpecError(
+                f"duplicated key {quoted(key)}. Name it once; a grid is {key}={parsed[key][0][:40]},{values[0][:40]}."
+            )
+        parsed[key] = values
+    return parsed
+
+
+def expand(parsed: dict[str, list[str]]) -> list[Settings]:
+    """One settings dictionary for each point of the grid, the last key varying fastest.
+
+    Raises:
+        SpecError: the grid has more than MAX_GRID points.
+    """
+    size = math.prod(len(values) for values in parsed.values())
+    if size > MAX_GRID:
+        raise SpecError(f"the grid has {size} configs: expected at most {MAX_GRID}. Split it over several runs.")
+    return [dict(zip(parsed, point, strict=True)) for point in itertools.product(*parsed.values())]
+
+
+def override(base: Settings, change: Settings) -> Settings:
+    """`base` with `change` laid over it; a slot that gets another component drops the options of the old one."""
+    replaced = {key for key, value in change.items() if "." not in key and base.get(key, value) != value}
+    kept = {key: value for key, value in base.items() if key.split(".")[0] not in replaced}
+    return {**kept, **change}
+
+
+def split_specs(arguments: Sequence[str]) -> list[list[str]]:
+    """The specs that the arguments of `compare` and `timing` name, each as its words.
+
+    An argument with a space in it is a spec, and the arguments without one are shared by all specs. Without any
+    quoted spec, the arguments are the words of one spec, or, where a key stands twice, one spec each.
+    """
+    specs = [argument.split() for argument in arguments if len(argument.split()) > 1]
+    shared = [argument for argument in arguments if len(argument.split()) == 1]
+    if specs:
+        return [shared + spec for spec in specs]
+    keys = [word.partition("=")[0] for word in shared]
+    if any(keys.count(key) > 1 for key in keys):
+        return [[word] for word in shared]
+    return [shared] if shared else []
+
+
+def literal(text: str) -> str | list[str] | dict[str, str]:
+    """`text` as written: a list where it stands in brackets, a mapping in `[key=value]`, else text without quotes."""
+    if len(text) >= 2 and text[0] == "[" and text[-1] == "]":
+        items = [item.strip() for item in split_commas(text[1:-1])] if text[1:-1].strip() else []
+        if items and all(re.match(r"[A-Za-z_]\w*=", item) for item in items):
+            return {key: value for key, _, value in (item.partition("=") for item in items)}
+        return [unquoted(item) for item in items]
+    return unquoted(text)
+
+
+def unquoted(text: str) -> str:
+    """`text` without the double quotes around it, where it has both."""
+    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] == '"' else text
+
+
+def written(value: object) -> str:
+    """`value` as a spec writes it, so that reading it again gives the value back."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "[" + ",".join(f"{key}={written(item)}" for key, item in value.items()) + "]"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(written(item) for item in value) + "]"
+    if isinstance(value, str):
+        return f'"{value}"' if value == "" or re.search(r"[,\[\](){}\s]", value) else value
+    return repr(value)
+
+
+def unknown(what: str, wrong: str, names: Iterable[str]) -> SpecError:
+    """The error for a name that does not exist, with the nearest that do."""
+    return SpecError(f"unknown {what} {quoted(wrong)}.{did_you_mean(wrong, names)}")

@@ -1,0 +1,209 @@
+"""The result store: one immutable JSON file for each round.
+
+A record is written to a temporary file, synced, hard-linked to its final name and the folder synced, so that the first
+writer wins, nothing is overwritten, and a reader never sees half a record. Resuming is a set difference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pairbench.errors import StoreError
+from pairbench.record import SCHEMA, STATUSES, Record, checksum, key_of
+from pairbench.text import printable
+
+DEFAULT_STORE = "pairbench-results"
+_FIELDS = {"schema": int, "config": dict, "config_id": str, "round": int, "seed": int, "status": str}
+_PARTS = {"metrics": dict, "curves": dict, "cost": dict, "environment": dict, "provenance": dict}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+@dataclass
+class Scan:
+    """What was read: sound records, and for each damaged file the reason."""
+
+    records: list[Record] = field(default_factory=list)
+    damaged: dict[Path, str] = field(default_factory=dict)
+
+
+class Store:
+    """The records below one folder, which is made when the first is written."""
+
+    def __init__(self, root: Path | str | None = None) -> None:
+        self.root = Path(root or os.environ.get("PAIRBENCH_STORE") or DEFAULT_STORE).expanduser()
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreError(f"store {printable(str(self.root))} is a file: expected a folder. Choose another --store.")
+
+    def path(self, record: Record) -> Path:
+        """Where `record` belongs; failures have names of their own, since a retry may finish the round."""
+        stem: str = f"{record['round']:04d}-{key_of(record)[:32]}"
+        if record["status"] == "failed":
+            stem += f".failed-{secrets.token_hex(4)}"
+        return self.root / str(record["config_id"]) / f"{stem}.json"
+
+    def write(self, record: Record, *, replace: bool = False) -> bool:
+        """Keep `record`; False where its round is there already, which stays as it is.
+
+        With `replace`, the record that is there is renamed to `.superseded-*` first.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        path = self.path(record)
+        text = json.dumps(record | {"checksum": checksum(record)}, indent=1, allow_nan=False) + "\n"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if replace:
+                _rename(path, "superseded")
+            return _publish(path, text.encode())
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to store {printable(str(self.root))}: {error.strerror or error}. "
+                "Mend that and run the same command again; finished rounds are kept."
+            ) from error
+
+    def read(self, config_ids: Iterable[str] | None = None) -> Scan:
+        """Every record, or those of the given configs; damaged files are named, never used.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        scan = Scan()
+        for path in self._files(config_ids):
+            try:
+                scan.records.append(_verified(path))
+            except FileNotFoundError:
+                continue
+            except ValueError as error:
+                scan.damaged[path] = str(error)
+            except OSError as error:
+                raise StoreError(f"cannot read {printable(str(path))}: {error.strerror or error}.") from error
+        return scan
+
+    def set_aside(self, damaged: Iterable[Path]) -> None:
+        """Rename damaged files, so that their rounds can be trained anew and nothing is deleted."""
+        for path in damaged:
+            _rename(path, "damaged")
+
+    def write_timing(self, timing: dict[str, Any]) -> None:
+        """Keep a timing; it depends on the machine, so it is not a record and ends in `.timing`.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        path = self.root / timing["config_id"] / f"{timing['created'].replace(':', '')}-{secrets.token_hex(4)}.timing"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _publish(path, (json.dumps(timing, indent=1, allow_nan=False) + "\n").encode())
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to store {printable(str(self.root))}: {error.strerror or error}."
+            ) from error
+
+    def timings(self, config_id: str) -> list[dict[str, Any]]:
+        """The sound timings of a config, oldest first."""
+        found = []
+        for path in sorted((self.root / config_id).glob("*.timing")):
+            with contextlib.suppress(OSError, ValueError):
+                timing = json.loads(path.read_text())
+                if isinstance(timing, dict) and timing.get("config_id") == config_id:
+                    found.append(timing)
+        return found
+
+    def _files(self, config_ids: Iterable[str] | None) -> Iterator[Path]:
+        try:
+            folders = (
+                [self.root / name for name in sorted(set(config_ids))] if config_ids is not None else self._folders()
+            )
+            for folder in folders:
+                names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+                yield from (folder / name for name in names if name.endswith(".json") and not name.startswith("."))
+        except OSError as error:
+            raise StoreError(f"cannot read store {printable(str(self.root))}: {error.strerror or error}.") from error
+
+    def _folders(self) -> list[Path]:
+        return sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.exists() else []
+
+
+def _rename(path: Path, why: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(path.with_suffix(f".{why}-{secrets.token_hex(4)}"))
+
+
+def _publish(path: Path, content: bytes) -> bool:
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        first = _link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+    return first
+
+
+def _link(temporary: Path, path: Path) -> bool:
+    try:
+        os.link(temporary, path)
+        return True
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+    # No hard links here (some network and FAT file systems): the claim file decides who is first.
+    claim = path.with_suffix(".claim")
+    try:
+        os.close(os.open(claim, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        if path.exists():
+            return False
+    temporary.rename(path)
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _verified(path: Path) -> Record:
+    """The record in `path`; ValueError says what is wrong with it."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise ValueError("not JSON") from None
+    if not isinstance(record, dict):
+        raise ValueError("not a record")
+    if record.get("schema") != SCHEMA:
+        raise ValueError(f"schema {printable(str(record.get('schema')), 20)}: this pairbench reads {SCHEMA}")
+    for name, kind in (_FIELDS | _PARTS).items():
+        if not isinstance(record.get(name), kind):
+            raise ValueError(f"{name} is missing or of the wrong type")
+    if record["status"] not in STATUSES:
+        raise ValueError(f"status {printable(str(record['status']), 20)} is unknown")
+    try:
+        sound = record.get("checksum") == checksum(record)
+        named = path.name.startswith(f"{record['round']:04d}-{key_of(record)[:32]}.")
+    except (ValueError, KeyError, TypeError):
+        raise ValueError("a field is missing") from None
+    if not sound:
+        raise ValueError("its checksum does not match its content")
+    if not named or path.parent.name != record["config_id"]:
+        raise ValueError("its name does not match its content")
+    return record

@@ -1,0 +1,194 @@
+"""Suites: named lists of configs, in TOML files of plugins or of the user.
+
+description = "What it shows."
+words = ["train.epochs=50"]            # shared by all runs
+
+[[run]]
+name = "Baseline"
+words = ["encoder=mlp", "pairing=two_channel"]
+
+[run.published]                        # optional: figures to stand beside ours, as mean and standard deviation
+accuracy = { mean = 0.7674, std = 0.0131, rounds = 10 }
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pairbench.config import RunConfig, resolve
+from pairbench.errors import SpecError
+from pairbench.registry import Registry
+from pairbench.spec import expand, override, parse, unknown
+from pairbench.text import printable, quoted
+
+MAX_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published figure: its mean, and, where they are known, its standard deviation and number of rounds."""
+
+    mean: float
+    std: float | None = None
+    rounds: int | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of a suite: its name, its words, figures published elsewhere, and a remark."""
+
+    name: str
+    words: tuple[str, ...]
+    published: dict[str, Published] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of runs."""
+
+    name: str
+    description: str
+    entries: tuple[Entry, ...]
+
+    def only(self, names: Sequence[str]) -> Suite:
+        """The suite with the entries `names` alone; upper and lower case are the same.
+
+        Raises:
+            SpecError: an entry does not exist.
+        """
+        known = {entry.name.lower(): entry for entry in self.entries}
+        for name in names:
+            if name.lower() not in known:
+                raise unknown(f"entry of suite {self.name}", name, [entry.name for entry in self.entries])
+        wanted = {name.lower() for name in names}
+        return Suite(self.name, self.description, tuple(e for e in self.entries if e.name.lower() in wanted))
+
+    def configs(self, words: Sequence[str], registry: Registry) -> list[tuple[str, Entry, RunConfig]]:
+        """(name, entry, config) of each run, with `words` laid over every entry.
+
+        Raises:
+            SpecError: a word is wrong, or two runs have one name.
+        """
+        change = expand(parse(words))
+        found = []
+        for entry in self.entries:
+            bases = expand(parse(entry.words))
+            for base in bases:
+                for point in change:
+                    varied = [f"{key}={base[key]}" for key in base if len({b[key] for b in bases}) > 1]
+                    varied += [f"{key}={point[key]}" for key in point if len({c[key] for c in change}) > 1]
+                    name = " ".join([entry.name, *varied])
+                    try:
+                        found.append((name, entry, resolve(override(base, point), registry)))
+                    except SpecError as error:
+                        raise SpecError(f"{printable(entry.name, 40)}: {error}") from None
+        return found
+
+
+def find_suite(name: str, registry: Registry) -> Suite:
+    """The suite called `name`, or the one in the file `name`.
+
+    Raises:
+        SpecError: there is none, or it is wrong.
+    """
+    if name.endswith(".toml") or "/" in name:
+        return read_suite(Path(name))
+    claims = registry.suites.get(name, [])
+    if not claims:
+        raise unknown("suite", name, registry.suites)
+    if len(claims) > 1:
+        files = " or ".join(printable(str(path)) for path in claims)
+        raise SpecError(f"suite {quoted(name)} is claimed by {len(claims)} plugins. Write --suite {files}.")
+    return read_suite(claims[0])
+
+
+def read_suite(path: Path) -> Suite:
+    """The suite in a TOML file.
+
+    Raises:
+        SpecError: the file is missing, is not TOML, or lacks or misspells something.
+    """
+    where = printable(str(path), 80)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise SpecError(f"suite {where}: larger than {MAX_BYTES} bytes. Split it.")
+        value = tomllib.loads(content.decode())
+    except OSError as error:
+        raise SpecError(f"suite {where}: {error.strerror}. Name a file that can be read.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SpecError(f"suite {where}: not TOML ({printable(str(error), 80)}). Mend that line.") from None
+    try:
+        return _suite(path.stem, value)
+    except SpecError as error:
+        raise SpecError(f"suite {where}: {error}") from None
+
+
+def _suite(name: str, value: dict[str, Any]) -> Suite:
+    _known(value, {"description", "words", "run"}, "")
+    runs = value.get("run", [])
+    if not isinstance(runs, list) or not runs or not all(isinstance(run, dict) for run in runs):
+        raise SpecError("no runs: expected at least one [[run]].")
+    shared = _words(value, "")
+    entries = [_entry(run, number, shared) for number, run in enumerate(runs, start=1)]
+    names = [entry.name.lower() for entry in entries]
+    twice = next((entry.name for entry in entries if names.count(entry.name.lower()) > 1), None)
+    if twice:
+        raise SpecError(f"two runs are called {quoted(twice)}. Give each a name of its own.")
+    return Suite(name, _text(value, "description", ""), tuple(entries))
+
+
+def _entry(run: dict[str, Any], number: int, shared: list[str]) -> Entry:
+    where = f"run {number}: "
+    _known(run, {"name", "words", "published", "note"}, where)
+    name = _text(run, "name", where)
+    if not name.strip():
+        raise SpecError(f'{where}name is missing. Write name = "...".')
+    own = _words(run, where)
+    # Parsing all words as one finds a key that stands twice; the run's own words replace the shared ones.
+    replaced = set(parse(own))
+    slots = {key for key in replaced if "." not in key}
+    kept = [w for w in shared if (key := w.partition("=")[0]) not in replaced and key.split(".")[0] not in slots]
+    parse([*kept, *own])
+    published = run.get("published", {})
+    if not isinstance(published, dict):
+        raise SpecError(f"{where}published: expected figures such as accuracy = {{ mean = 0.77, std = 0.01 }}.")
+    figures = {metric: _published(figure, f"{where}published.{metric}") for metric, figure in published.items()}
+    return Entry(name.strip(), (*kept, *own), figures, _text(run, "note", where))
+
+
+def _published(value: object, where: str) -> Published:
+    figures = value if isinstance(value, dict) else {"mean": value}
+    numbers = all(isinstance(item, int | float) and not isinstance(item, bool) for item in figures.values())
+    if not numbers or "mean" not in figures or not set(figures) <= {"mean", "std", "rounds"}:
+        raise SpecError(f"{printable(where, 60)}: expected a number or {{ mean = 0.77, std = 0.01, rounds = 10 }}.")
+    return Published(**figures)
+
+
+def _words(value: dict[str, Any], where: str) -> list[str]:
+    words = value.get("words", [])
+    if isinstance(words, str):
+        words = words.split()
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise SpecError(f'{where}words: expected a list such as ["encoder=cnn", "loss=aux"].')
+    parse(words)
+    return words
+
+
+def _text(value: dict[str, Any], key: str, where: str) -> str:
+    text = value.get(key, "")
+    if not isinstance(text, str):
+        raise SpecError(f"{where}{key}: expected text.")
+    return " ".join(text.split())
+
+
+def _known(value: dict[str, Any], names: set[str], where: str) -> None:
+    for key in value:
+        if key not in names:
+            raise SpecError(f"{where}{unknown('key', key, names)}")

@@ -1,0 +1,461 @@
+"""Tables as plain values, and their forms: Rich, text, Markdown, CSV, HTML."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pairbench.comparison import Comparison
+from pairbench.config import canonical
+from pairbench.ranking import against_best, agreement, comparable_key
+from pairbench.results import Result, Results
+from pairbench.statistics import Summary
+from pairbench.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+METRIC_TITLES = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "auc": "AUC",
+    "loss": "loss",
+    "class_accuracy": "class accuracy",
+    "total_loss": "total loss",
+}
+PERCENT = ("accuracy", "f1", "class_accuracy")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under titles; `left` counts the columns that are aligned to the left, `notes` stand below."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left: int = 1
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Document:
+    """Tables that are printed together, and what stands below them."""
+
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def of_results(results: Results) -> Document:
+    """One config as a table of its metrics; several as a table of configs for each dataset."""
+    if not results.items:
+        return Document((), (f"No records in {results.store}. Train something first: pairbench run",))
+    if results.metric is None and len(results) == 1 and not results[0].published:
+        tables: list[Table] = [_single(results[0]), _cost(results[0])]
+    elif results.metric is None:
+        tables = [_many(results.items, None)]
+        if any(item.published for item in results):
+            tables.append(_beside_published(results.items))
+    else:
+        groups: dict[str, list[Result]] = {}
+        for item in results:
+            groups.setdefault(comparable_key(item), []).append(item)
+        tables = [_many(group, results.metric) for group in groups.values()]
+    return Document(tuple(tables), tuple(_notes(results)))
+
+
+def failures(results: Results) -> dict[str, Any]:
+    """The failed rounds with their tracebacks, as plain values."""
+    found = [
+        {"name": item.name, "config_id": item.config_id, "round": record["round"], **record.get("error", {})}
+        for item in results
+        for record in item.failed
+    ]
+    return {"schema": 1, "failures": found}
+
+
+def of_failures(results: Results) -> Document:
+    """The failed rounds with their tracebacks."""
+    found = failures(results)["failures"]
+    rows = tuple((item["name"], str(item["round"]), item["reason"], item["config_id"]) for item in found)
+    notes = [
+        line for item in found for line in (f"{item['name']}, round {item['round']}:", *item["traceback"].splitlines())
+    ]
+    return Document(
+        (Table("Failed rounds", ("config", "round", "reason", "config_id"), rows, 4),),
+        tuple(notes or ["no round has failed"]),
+    )
+
+
+def of_comparison(comparison: Comparison) -> Document:
+    """One row for each two results."""
+    rows = []
+    for (i, j), verdict in comparison.verdicts.items():
+        value = verdict.difference
+        scale, unit = (100, " points") if comparison.metric.removeprefix("validation_") in PERCENT else (1, "")
+        interval = (
+            "" if value.low is None or value.high is None else f"{value.low * scale:+.2f} to {value.high * scale:+.2f}"
+        )
+        rows.append(
+            (
+                comparison.results[i].name,
+                verdict.word,
+                comparison.results[j].name,
+                f"{value.mean * scale:+.2f}{unit}",
+                interval,
+                _p(value.p),
+                _p(verdict.corrected),
+                f"{value.rounds} {value.test}",
+            )
+        )
+    columns = ("first", "is", "second", "difference", "95% interval", "p", "p (Holm)", "rounds")
+    note = "better and worse are said where the Holm-corrected p-value is at most 0.05; everything else is a tie."
+    return Document((Table(f"{title(comparison.metric)}, first - second", columns, tuple(rows), 3, (note,)),))
+
+
+def title(metric: str) -> str:
+    """The name of a metric as a table shows it."""
+    plain = metric.removeprefix("validation_")
+    named = METRIC_TITLES.get(plain, plain.replace("_", " "))
+    return f"validation {named}" if plain != metric else named
+
+
+def number(metric: str, value: float | None) -> str:
+    """A value of `metric` as a table shows it: percent for shares, else a plain number."""
+    if value is None:
+        return "-"
+    return f"{100 * value:.2f}" if metric.removeprefix("validation_") in PERCENT else f"{value:.4f}"
+
+
+def mean_std(metric: str, summary: Summary | None) -> str:
+    """ "85.77 ± 0.77", or "-"."""
+    if summary is None:
+        return "-"
+    spread = "" if summary.std is None else f" ± {number(metric, summary.std)}"
+    return number(metric, summary.mean) + spread
+
+
+def count(value: float) -> str:
+    """A large number with a metric prefix: 160300 -> "160,300", 5_300_000 -> "5.30 M"."""
+    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:.2f} {prefix}"
+    return f"{value:,.0f}"
+
+
+def _single(result: Result) -> Table:
+    rows = []
+    for metric in METRIC_TITLES:
+        summary = result.summary.get(metric)
+        if summary is None or (metric == "total_loss" and summary == result.summary.get("loss")):
+            continue
+        validation = result.summary.get(f"validation_{metric}")
+        interval = "-" if summary.low is None else f"{number(metric, summary.low)} to {number(metric, summary.high)}"
+        unit = " %" if metric in PERCENT else ""
+        rows.append(
+            (
+                title(metric),
+                number(metric, summary.mean) + unit,
+                number(metric, summary.std),
+                interval,
+                number(metric, validation.mean if validation else None) + unit,
+            )
+        )
+    columns = ("test figure", "mean", "std", "95% interval", "validation")
+    return Table(result.name, columns, tuple(rows), 1, (_rounds_note(result),))
+
+
+def _rounds_note(result: Result) -> str:
+    rounds, epochs = len(result.finished), result.config["train.epochs"]
+    return (
+        f"{rounds} round{'s' * (rounds != 1)} of {epochs} epoch{'s' * (epochs != 1)}, each with data and weights of "
+        "its own; figures of the last epoch, and the test pairs chose nothing"
+    )
+
+
+def _cost(result: Result) -> Table:
+    """What one config costs: size, operations, time, speed."""
+    cost, timing = result.cost, result.timing
+    rows = []
+    if cost:
+        rows += [
+            ("parameters", f"{cost['parameters']:,}", ""),
+            ("operations", f"{count(cost['flops_per_pair'])}FLOP", "for one pair"),
+            ("training", f"{cost['train_seconds']:.1f} s", "for one round, median"),
+        ]
+    if timing:
+        latency = timing["latency_ms"]
+        rows += [
+            (
+                f"{figure} speed",
+                f"{rate(timing, figure)} pairs/s",
+                f"batches of {part['batch_size']}, {_quartiles(part)}",
+            )
+            for figure in ("training", "inference")
+            for part in [timing[f"{figure}_pairs_per_second"]]
+        ]
+        rows.append(("latency", f"{latency['p50']:.2f} ms", f"one pair, median; 95th percentile {latency['p95']:.2f}"))
+    where = timing["environment"] if timing else {}
+    note = (f"speed on {where['device']}, {where['threads']} thread(s), nothing else running",) if timing else ()
+    return Table("", ("cost", "", ""), tuple(rows), 1, note)
+
+
+def _quartiles(part: dict[str, Any]) -> str:
+    return f"quartiles {part['low']:,.0f} to {part['high']:,.0f}"
+
+
+def rate(timing: dict[str, Any], figure: str) -> str:
+    """The median rate of a timing, such as "12,345"."""
+    return f"{timing[f'{figure}_pairs_per_second']['median']:,.0f}"
+
+
+def _many(items: Sequence[Result], metric: str | None) -> Table:
+    metrics = [name for name in METRIC_TITLES if name != "total_loss" and any(name in item.summary for item in items)]
+    if metric is not None and metric not in metrics and any(metric in item.summary for item in items):
+        metrics.insert(0, metric)
+    timed = any(item.timing for item in items)
+    words = against_best(items, metric) if metric is not None else []
+    columns = ["config", *(["beside the best"] if metric is not None and len(items) > 1 else [])]
+    columns += [title(name) + (" %" if name.removeprefix("validation_") in PERCENT else "") for name in metrics]
+    columns += [
+        "rounds",
+        "parameters",
+        "FLOP/pair",
+        *(["train pairs/s", "infer pairs/s", "ms/pair"] if timed else []),
+    ]
+    if metric is not None:
+        columns.append("config_id")
+    rows = []
+    for place, item in enumerate(items):
+        row = [item.name]
+        if metric is not None and len(items) > 1:
+            row.append(words[place] if place else "best" if item.summary.get(metric) else "-")
+        row += [mean_std(name, item.summary.get(name)) for name in metrics]
+        row.append(_rounds(item))
+        cost = item.cost
+        row += [f"{cost['parameters']:,}", count(cost["flops_per_pair"])] if cost else ["-", "-"]
+        if timed:
+            row += _speeds(item.timing)
+        if metric is not None:
+            row.append(item.config_id)
+        rows.append(tuple(row))
+    notes = ["mean ± standard deviation over the rounds"]
+    if metric is not None and len(items) > 1:
+        notes.append(
+            f"beside the best by {title(metric)}: "
+            "worse only where the paired, Holm-corrected evidence says so (p <= 0.05)"
+        )
+    return Table(
+        _dataset_title(items[0]),
+        tuple(columns),
+        tuple(rows),
+        1 + (metric is not None and len(items) > 1),
+        tuple(notes),
+    )
+
+
+def _speeds(timing: dict[str, Any] | None) -> list[str]:
+    if not timing:
+        return ["-", "-", "-"]
+    return [rate(timing, "training"), rate(timing, "inference"), f"{timing['latency_ms']['p50']:.2f}"]
+
+
+def _rounds(item: Result) -> str:
+    parts = [str(len(item.finished))]
+    if item.diverged:
+        parts.append(f"{len(item.diverged)} diverged")
+    if item.failed:
+        parts.append(f"{len(item.failed)} failed")
+    return " + ".join(parts)
+
+
+def _dataset_title(item: Result) -> str:
+    words = [str(item.config.get("dataset", ""))]
+    words += [
+        f"{key.split('.')[1]}={item.config[key]}"
+        for key in item.config
+        if key.startswith("dataset.") and item.config[key] is not None
+    ]
+    return " ".join(words)
+
+
+def _beside_published(items: Sequence[Result]) -> Table:
+    metrics = [name for name in METRIC_TITLES if any(name in item.published for item in items)]
+    columns = ["config"]
+    for metric in metrics:
+        unit = " %" if metric in PERCENT else ""
+        columns += [f"{title(metric)}{unit}", "published", ""]
+    rows = []
+    for item in items:
+        row = [item.name]
+        for metric in metrics:
+            ours, published = item.summary.get(metric), item.published.get(metric)
+            other = (
+                None if published is None else Summary(published.mean, published.std, None, None, published.rounds or 1)
+            )
+            row += [
+                mean_std(metric, ours) if published else "-",
+                mean_std(metric, other),
+                agreement(ours, published) if ours and published else "-",
+            ]
+        rows.append(tuple(row))
+    notes = ["agrees: Welch's test finds no difference from the published mean at the 5% level"]
+    notes += [f"{item.name}: {item.note}" for item in items if item.note]
+    return Table("Beside the published figures", tuple(columns), tuple(rows), 1, tuple(notes))
+
+
+def _notes(results: Results) -> list[str]:
+    notes = []
+    for item in results:
+        for record in item.failed[:3]:
+            notes.append(f"FAILED {item.name}, round {record['round']}: {record.get('error', {}).get('reason', '')}")
+        if item.diverged:
+            notes.append(
+                f"DIVERGED {item.name}: {len(item.diverged)} of {len(item.records)} rounds, left out of the means"
+            )
+    if results.failed:
+        notes.append("Failed rounds are kept with their traceback; train them again with --retry-failed")
+    notes += [f"DAMAGED {path}: {reason}; left out" for path, reason in list(results.damaged.items())[:5]]
+    if len(results.damaged) > 5:
+        notes.append(f"DAMAGED: {len(results.damaged) - 5} more files")
+    return [*notes, *results.notes, f"records: {results.store}"]
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def to_rich(document: Document) -> Group:
+    """The document for a terminal; nothing in it is read as markup."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    parts: list[Any] = []
+    for table in document.tables:
+        drawn = RichTable(
+            title=Text(printable(table.title, 300), style="bold"),
+            box=box.SIMPLE_HEAD,
+            title_justify="left",
+            header_style="bold",
+            pad_edge=False,
+        )
+        for place, column in enumerate(table.columns):
+            left = place < table.left
+            drawn.add_column(
+                Text(column),
+                justify="left" if left else "right",
+                overflow="fold",
+                min_width=14 if left else None,
+            )
+        for row in table.rows:
+            drawn.add_row(*(Text(printable(cell, 300), style=_style(cell)) for cell in row))
+        parts += [
+            drawn,
+            *(Text(" " + printable(note, 400), style="dim") for note in table.notes),
+            Text(""),
+        ]
+    for note in document.notes:
+        loud = note.startswith(("FAILED", "DIVERGED", "DAMAGED"))
+        parts.append(Text(" " + printable(note, 400), style="red" if loud else "dim"))
+    return Group(*parts)
+
+
+def _style(cell: str) -> str:
+    return {"best": "green", "better": "green", "worse": "red", "agrees": "green", "tie": "yellow"}.get(cell, "")
+
+
+def to_text(document: Document, width: int = 160) -> str:
+    """The document as plain text."""
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width, no_color=True)
+    console.print(to_rich(document))
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+
+
+def to_markdown(document: Document) -> str:
+    """The document as Markdown tables."""
+
+    def cell(text: str) -> str:
+        return html.escape(printable(text, 300), quote=False).replace("|", "\\|").replace("`", "\\`")
+
+    lines: list[str] = []
+    for table in document.tables:
+        lines += [
+            f"**{cell(table.title)}**",
+            "",
+            "| " + " | ".join(cell(name) for name in table.columns) + " |",
+        ]
+        lines.append("|" + "|".join(" --- " if i < table.left else " ---: " for i in range(len(table.columns))) + "|")
+        lines += ["| " + " | ".join(cell(item) for item in row) + " |" for row in table.rows]
+        lines += ["", *(f"- {cell(note)}" for note in table.notes), ""]
+    lines += [f"- {cell(note)}" for note in document.notes]
+    return "\n".join(lines).strip()
+
+
+def to_html(document: Document) -> str:
+    """The document as an HTML fragment, everything escaped."""
+
+    def cell(text: str) -> str:
+        return html.escape(printable(text, 300))
+
+    parts = []
+    for table in document.tables:
+        head = "".join(f"<th>{cell(name)}</th>" for name in table.columns)
+        body = "".join("<tr>" + "".join(f"<td>{cell(item)}</td>" for item in row) + "</tr>" for row in table.rows)
+        parts.append(f"<table><caption>{cell(table.title)}</caption><tr>{head}</tr>{body}</table>")
+        parts += [f"<p>{cell(note)}</p>" for note in table.notes]
+    parts += [f"<p>{cell(note)}</p>" for note in document.notes]
+    return "".join(parts)
+
+
+def results_csv(results: Results) -> str:
+    """One line for each config, with every figure as a plain number."""
+    metrics = list(dict.fromkeys(name for item in results for name in item.summary))
+    parts = ("mean", "std", "low", "high", "rounds")
+    speeds = ("training_pairs_per_second", "inference_pairs_per_second")
+    header = ["name", "config_id", *(f"{metric}_{part}" for metric in metrics for part in parts)]
+    header += ["finished", "diverged", "failed", "parameters", "flops_per_pair", "train_seconds", *speeds]
+    header += ["latency_ms_p50", "latency_ms_p95", "config"]
+    rows: list[list[Any]] = []
+    for item in results:
+        row: list[Any] = [item.name, item.config_id]
+        for metric in metrics:
+            summary = item.summary.get(metric)
+            row += [getattr(summary, part) if summary else None for part in parts]
+        row += [len(item.finished), len(item.diverged), len(item.failed)]
+        row += [item.cost.get(name) for name in ("parameters", "flops_per_pair", "train_seconds")]
+        timing = item.timing or {}
+        row += [timing.get(name, {}).get("median") for name in speeds]
+        row += [timing.get("latency_ms", {}).get(name) for name in ("p50", "p95")]
+        rows.append([*row, canonical(item.config)])
+    return csv_text(header, rows)
+
+
+def to_csv(document: Document) -> str:
+    """The first table of the document as CSV."""
+    table = document.tables[0] if document.tables else Table("", (), ())
+    return csv_text(table.columns, table.rows)
+
+
+def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """CSV in which no cell can be taken for a formula by a spreadsheet."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow([_inert(value) if isinstance(value, str) else "" if value is None else value for value in row])
+    return out.getvalue()
+
+
+def _inert(text: str) -> str:
+    plain = printable(text, 10_000)
+    is_number = plain.lstrip("+-").replace(".", "", 1).isdigit()
+    return f"'{plain}" if plain.startswith(("=", "+", "-", "@")) and not is_number and plain != "-" else plain

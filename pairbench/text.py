@@ -1,0 +1,30 @@
+"""Text that is safe to print, and suggestions for misspelt names."""
+
+import difflib
+import unicodedata
+from collections.abc import Iterable
+
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """`text` with control, bidirectional and unassigned characters replaced, cut to `limit` characters."""
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _INVISIBLE else c for c in cut)
+
+
+def quoted(text: str) -> str:
+    """`text` in single quotes, safe to print, short enough for one line."""
+    return f"'{printable(text, 60)}'"
+
+
+def did_you_mean(wrong: str, names: Iterable[str]) -> str:
+    """A sentence that offers up to two near names, or all of them where none is near; starts with a space."""
+    known = sorted(set(names))
+    near = difflib.get_close_matches(wrong[:60], known, n=2, cutoff=0.55)
+    if near:
+        return " Did you mean " + " or ".join(quoted(name) for name in near) + "?"
+    if not known:
+        return ""
+    shown = ", ".join(printable(name, 40) for name in known[:20])
+    return f" Choose from {shown}{', ...' if len(known) > 20 else ''}."

@@ -1,0 +1,184 @@
+"""Optimisers and schedules of torch and timm, by name."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer, lr_scheduler
+
+from pairbench.config import TrainOptions
+from pairbench.errors import MismatchError
+from pairbench.text import did_you_mean, printable, quoted
+
+_NEEDS_CLOSURE = {"lbfgs"}
+_NOT_FOR_DENSE = {"sparseadam", "optimizer"}
+
+
+def build_optimizer(train: TrainOptions, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """The optimiser that `train` names over `parameters`.
+
+    Raises:
+        MismatchError: neither torch nor timm has it, it cannot train these networks, or an argument is wrong.
+    """
+    chosen = [parameter for parameter in parameters if parameter.requires_grad]
+    name = train.optimizer.lower().replace("_", "")
+    arguments: dict[str, Any] = dict(train.optimizer_options)
+    if train.weight_decay is not None:
+        arguments["weight_decay"] = train.weight_decay
+    if not chosen:
+        raise MismatchError("nothing to train: no part of this config has a trainable parameter. Choose another part.")
+    if name in _NEEDS_CLOSURE | _NOT_FOR_DENSE:
+        raise MismatchError(f"train.optimizer={train.optimizer} cannot take single steps. Use adam, adamw or sgd.")
+    torch_optimizers = _torch_optimizers()
+    try:
+        if name in torch_optimizers:
+            kind = torch_optimizers[name]
+            if "fused" in inspect.signature(kind).parameters and name in {"adam", "adamw", "sgd"}:
+                arguments.setdefault("fused", True)
+            return kind(chosen, lr=train.learning_rate, **arguments)
+        return _timm_optimizer(train, chosen, arguments)
+    except (TypeError, ValueError) as error:
+        raise MismatchError(
+            f"train.optimizer={train.optimizer} refuses its options: {_one_line(error)}. "
+            "Mend train.optimizer_options, train.learning_rate or train.weight_decay."
+        ) from error
+
+
+class Schedule:
+    """The learning rate over a round: `step` after each optimiser step, `epoch` after each epoch."""
+
+    def __init__(
+        self, step: Callable[[], None] | None = None, epoch: Callable[[int, float], None] | None = None
+    ) -> None:
+        self._step, self._epoch = step, epoch
+
+    def step(self) -> None:
+        """One optimiser step is done."""
+        if self._step:
+            self._step()
+
+    def epoch(self, done: int, metric: float) -> None:
+        """`done` epochs are done; `metric` is the last one's mean training loss."""
+        if self._epoch:
+            self._epoch(done, metric)
+
+
+def build_schedule(train: TrainOptions, optimizer: Optimizer, steps_per_epoch: int) -> Schedule:
+    """The schedule that `train` names.
+
+    Raises:
+        MismatchError: neither torch nor timm has it, or an argument is wrong.
+    """
+    name = train.schedule.lower().replace("_", "")
+    total = max(1, train.epochs * steps_per_epoch)
+    try:
+        if name in ("constant", "cosine", "linear"):
+            _refuse_options(train)
+            warmup = round(train.warmup * total)
+            if name == "constant" and not warmup:
+                return Schedule()
+            curve = lr_scheduler.LambdaLR(optimizer, lambda done: _share(name, done, warmup, total))
+            return Schedule(step=curve.step)
+        if name in ("onecycle", "onecyclelr"):
+            options: dict[str, Any] = {"max_lr": train.learning_rate, "total_steps": total} | dict(
+                train.schedule_options
+            )
+            return Schedule(step=lr_scheduler.OneCycleLR(optimizer, **options).step)
+        torch_schedules = _torch_schedules()
+        kind = torch_schedules.get(name) or torch_schedules.get(f"{name}lr")
+        if kind is not None:
+            return _torch_schedule(train, optimizer, kind)
+        return _timm_schedule(train, optimizer)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise MismatchError(
+            f"train.schedule={train.schedule} refuses its options: {_one_line(error)}. Mend train.schedule_options."
+        ) from error
+
+
+def _share(name: str, done: int, warmup: int, total: int) -> float:
+    """The share of the peak learning rate after `done` of `total` steps."""
+    if done < warmup:
+        return (done + 1) / (warmup + 1)
+    left = 1 - (done - warmup) / max(1, total - warmup)
+    if name == "cosine":
+        return 0.5 * (1 - math.cos(math.pi * min(1.0, max(0.0, left))))
+    return max(0.0, left) if name == "linear" else 1.0
+
+
+def _refuse_options(train: TrainOptions) -> None:
+    if train.schedule_options:
+        option = next(iter(train.schedule_options))
+        raise TypeError(f"it takes no option {option!r}")
+
+
+def _torch_optimizers() -> dict[str, Callable[..., Optimizer]]:
+    found = vars(torch.optim).items()
+    return {name.lower(): kind for name, kind in found if isinstance(kind, type) and issubclass(kind, Optimizer)}
+
+
+def _torch_schedules() -> dict[str, Callable[..., Any]]:
+    found = vars(lr_scheduler).items()
+    base = (lr_scheduler.LRScheduler,)
+    return {name.lower(): kind for name, kind in found if isinstance(kind, type) and issubclass(kind, base)}
+
+
+def _torch_schedule(train: TrainOptions, optimizer: Optimizer, kind: Callable[..., Any]) -> Schedule:
+    options: dict[str, Any] = dict(train.schedule_options)
+    if "T_max" in inspect.signature(kind).parameters:
+        options.setdefault("T_max", train.epochs)
+    schedule = kind(optimizer, **options)
+    if isinstance(schedule, lr_scheduler.ReduceLROnPlateau):
+        return Schedule(epoch=lambda _, metric: schedule.step(metric))
+    return Schedule(epoch=lambda *_: schedule.step())
+
+
+def _timm_optimizer(train: TrainOptions, parameters: list[nn.Parameter], arguments: dict[str, Any]) -> Optimizer:
+    from timm.optim import create_optimizer_v2, list_optimizers
+
+    if train.optimizer.lower() not in list_optimizers():
+        known = [*list_optimizers(), *_torch_optimizers()]
+        raise MismatchError(
+            f"unknown optimizer {quoted(train.optimizer)}: neither torch nor timm has it."
+            f"{did_you_mean(train.optimizer.lower(), known)}"
+        )
+    decay = float(arguments.pop("weight_decay", 0.0))
+    optimizer: Optimizer = create_optimizer_v2(
+        parameters, opt=train.optimizer.lower(), lr=train.learning_rate, weight_decay=decay, **arguments
+    )
+    return optimizer
+
+
+def _timm_schedule(train: TrainOptions, optimizer: Optimizer) -> Schedule:
+    from timm.scheduler import create_scheduler_v2
+
+    known = ["cosine", "tanh", "step", "multistep", "plateau", "poly"]
+    if train.schedule not in known:
+        names = [
+            *known,
+            "constant",
+            "linear",
+            "one_cycle",
+            *(kind for kind in vars(lr_scheduler) if kind[0].isupper()),
+        ]
+        raise MismatchError(
+            f"unknown schedule {quoted(train.schedule)}: neither torch nor timm has it."
+            f"{did_you_mean(train.schedule, names)}"
+        )
+    warmup = round(train.warmup * train.epochs)
+    schedule, _ = create_scheduler_v2(
+        optimizer,
+        sched=train.schedule,
+        num_epochs=train.epochs,
+        warmup_epochs=warmup,
+        **dict(train.schedule_options),
+    )
+    return Schedule(epoch=lambda done, metric: schedule.step(done, metric))
+
+
+def _one_line(error: Exception) -> str:
+    return printable(" ".join(str(error).split()), 160).rstrip(".")

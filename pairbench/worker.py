@@ -1,0 +1,225 @@
+"""What a worker process does: check a config, prepare the pools, train rounds, take timings."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pairbench import interfaces
+from pairbench.config import RunConfig
+from pairbench.data import RoundData, check_pool, open_pool, save_pool, scaling, shared_images
+from pairbench.environment import machine
+from pairbench.errors import DataError, InputError, StoreError
+from pairbench.interfaces import PairPool
+from pairbench.plan import Job, Member, Task
+from pairbench.profile import Profile, profile
+from pairbench.record import make_record
+from pairbench.store import Store
+from pairbench.text import printable
+from pairbench.timing import measure
+from pairbench.training.loop import Loop, Outcome, RoundSplits
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `train.device` asks for.
+
+    Raises:
+        InputError: this machine does not have it.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    if not available[name]:
+        raise InputError(f"train.device={name}: this machine has none. Use train.device=auto or train.device=cpu.")
+    return torch.device(name)
+
+
+def environment(device: torch.device, threads: int) -> dict[str, Any]:
+    """What the results of this process depend on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return machine() | {"device": device.type, "device_name": name, "threads": threads, "engine": "loop"}
+
+
+def check(job: Job, numbers: Iterable[int], emit: Emit) -> None:
+    """Build each of the members `numbers` once and tell its profile, or why it cannot be built."""
+    for number in numbers:
+        config = job.members[number].config
+        try:
+            choose_device(config.train.device)
+            emit({"event": "profiled", "member": number, "profile": asdict(profile(config))})
+        except InputError as error:
+            emit({"event": "invalid", "member": number, "message": str(error)})
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
+            _reraise(error)
+            emit({"event": "broken", "member": number, "error": explain(error)})
+
+
+def prepare(job: Job, numbers: list[int], folder: Path, emit: Emit) -> None:
+    """Load the pools that the members `numbers` share and save them below `folder`."""
+    config = job.members[numbers[0]].config
+    rounds = 1 + max(index for task in job.tasks if task.member in numbers for index in task.rounds)
+    try:
+        pools: dict[str, PairPool] = {}
+        for split in interfaces.SPLITS:
+            pools[split] = config.dataset.load(split, rounds=rounds, seed=config.train.seed)
+        for split, pool in pools.items():
+            check_pool(pool, config.dataset.task, rounds, config.dataset.name)
+            save_pool(pool, folder / split)
+        shared = shared_images(pools)
+        if shared:
+            raise DataError(f"dataset '{config.dataset.name}': {shared}. Remove one of them, or change the split.")
+    except InputError as error:
+        emit({"event": "invalid", "member": numbers[0], "message": str(error)})
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
+        _reraise(error)
+        for number in numbers:
+            emit({"event": "broken", "member": number, "error": explain(error)})
+
+
+def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit) -> None:
+    """Train the rounds of `task` and write each to the store as soon as it has ended.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    number, member = task.member, job.members[task.member]
+    store = Store(job.store)
+    device = choose_device(member.config.train.device)
+    torch.set_num_threads(job.threads)
+    engine = Loop(member.config, device)
+    pools: dict[str, PairPool] = {split: open_pool(folder / split) for split in interfaces.SPLITS}
+    for index in task.rounds:
+        try:
+            outcome = _one_round(engine, member.config, pools, index, number, emit)
+            record = outcome_record(job, member, index, outcome, cost, environment(device, job.threads))
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
+            _reraise(error)
+            emit(fail(job, number, index, explain(error), environment(device, job.threads)))
+            continue
+        store.write(record, replace=job.replace)
+        emit({"event": "round", "member": number, "round": index, "record": record})
+
+
+def take_timings(job: Job, numbers: list[int], emit: Emit) -> None:
+    """Time the members `numbers` side by side and keep each timing in the store."""
+    torch.set_num_threads(job.threads)
+    store = Store(job.store)
+    devices = {number: choose_device(job.members[number].config.train.device) for number in numbers}
+    for device in set(devices.values()):
+        here = [number for number in numbers if devices[number] == device]
+        configs = [job.members[number].config for number in here]
+        timings = measure(configs, device, environment(device, job.threads), job.repeats)
+        for number, timing in zip(here, timings, strict=True):
+            store.write_timing(timing)
+            emit({"event": "timing", "member": number, "timing": timing})
+
+
+def _one_round(
+    engine: Loop, config: RunConfig, pools: Mapping[str, PairPool], index: int, number: int, emit: Emit
+) -> Outcome:
+    scale = scaling(config.train.normalize, pools["train"], index)
+    splits = RoundSplits(*(RoundData(pools[split], index, scale, engine.device) for split in interfaces.SPLITS))
+    last = 0.0
+
+    def on_epoch(epoch: int, loss: float, accuracy: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > 0.1 or epoch == config.train.epochs:
+            last = now
+            emit(
+                {
+                    "event": "epoch",
+                    "member": number,
+                    "round": index,
+                    "epoch": epoch,
+                    "loss": loss,
+                    "accuracy": accuracy,
+                }
+            )
+
+    return engine.run(index, splits, on_epoch)
+
+
+def outcome_record(
+    job: Job, member: Member, index: int, outcome: Outcome, cost: Profile, environment: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The record of a round that was trained to its end or diverged."""
+    spent = {"train_seconds": round(outcome.train_seconds, 4), "peak_mib": round(peak_mib(), 1)}
+    return make_record(
+        member.config,
+        index,
+        member.context,
+        status=outcome.status,
+        name=member.name,
+        suite=job.suite,
+        cost=asdict(cost) | spent,
+        environment=environment,
+        metrics=outcome.metrics,
+        curves=outcome.curves,
+    )
+
+
+def fail(
+    job: Job, number: int, index: int, error: Mapping[str, str], environment: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write the record of a round that failed, and give back its event."""
+    member = job.members[number]
+    record = make_record(
+        member.config,
+        index,
+        member.context,
+        status="failed",
+        name=member.name,
+        suite=job.suite,
+        cost={},
+        environment=environment or machine(),
+        error=error,
+    )
+    Store(job.store).write(record)
+    return {"event": "round", "member": number, "round": index, "record": record}
+
+
+def explain(error: BaseException) -> dict[str, str]:
+    """The reason in a line, and the traceback."""
+    text = " ".join(str(error).split())
+    reason = printable(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+    return {"reason": reason, "traceback": "".join(traceback.format_exception(error))}
+
+
+def peak_mib() -> float:
+    """The most memory that this process has had resident, in MiB; on CUDA the most that torch has allocated."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies, however it dies."""
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _reraise(error: BaseException) -> None:
+    if isinstance(error, KeyboardInterrupt | StoreError):
+        raise error

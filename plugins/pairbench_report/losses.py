@@ -1,0 +1,66 @@
+"""The report's losses, as recipes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pairbench import LossStrategy, MismatchError, NonNegativeFloat, PairTask
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class CrossEntropy(LossStrategy):
+    """The cross-entropy of the answer, and nothing else."""
+
+    name = "cross_entropy"
+
+    def build(self, embedding_shape: tuple[int, int], task: PairTask) -> nn.Module:
+        """Reads the logits alone."""
+        from pairbench_report import modules
+
+        return modules.CrossEntropy()
+
+
+class AuxClassification(LossStrategy):
+    """Each image's class loss and the final loss, weighted and summed (report, equation 1).
+
+    weights: one for each image, then one for the final loss.
+    classifier: none reads embeddings as class logits; linear puts a layer between.
+    """
+
+    name = "aux"
+    supervises_classes: ClassVar[bool] = True
+    weights: tuple[NonNegativeFloat, ...] = (0.8, 0.8, 1.0)
+    classifier: Literal["none", "linear"] = "none"
+
+    def build(self, embedding_shape: tuple[int, int], task: PairTask) -> nn.Module:
+        """Reads the embeddings, the logits and the classes."""
+        from torch import nn
+
+        from pairbench_report import modules
+
+        images, size = embedding_shape
+        if task.num_classes is None:
+            raise MismatchError(
+                "loss 'aux' learns the class of each image, and this dataset knows no classes. Use loss=cross_entropy."
+            )
+        if images != task.views:
+            raise MismatchError(
+                f"loss 'aux' needs one embedding for each of the {task.views} images, got {images}. "
+                "Use pairing=siamese or pairing=pseudo_siamese, or loss=cross_entropy."
+            )
+        if len(self.weights) != task.views + 1:
+            raise MismatchError(
+                f"loss 'aux' needs {task.views + 1} weights, one for each image and one for the final loss, "
+                f"got {len(self.weights)}. Set loss.weights=[{'0.8,' * task.views}1]."
+            )
+        if self.classifier == "linear":
+            return modules.AuxClassification(self.weights, nn.Linear(size, task.num_classes))
+        if size != task.num_classes:
+            raise MismatchError(
+                f"loss 'aux' reads each embedding as class logits, so its size must be {task.num_classes}, "
+                f"the number of classes, got {size}. "
+                f"Set encoder.embedding_dim={task.num_classes} or loss.classifier=linear."
+            )
+        return modules.AuxClassification(self.weights, nn.Identity())
