@@ -72,9 +72,9 @@ def prepare(job: Job, numbers: list[int], folder: Path, emit: Emit) -> None:
         pools: dict[str, PairPool] = {}
         for split in interfaces.SPLITS:
             pools[split] = config.dataset.load(split, rounds=rounds, seed=config.train.seed)
-        for split, pool in pools.items():
+        for part, pool in pools.items():
             check_pool(pool, config.dataset.task, rounds, config.dataset.name)
-            save_pool(pool, folder / split)
+            save_pool(pool, folder / part)
         shared = shared_images(pools)
         if shared:
             raise DataError(f"dataset '{config.dataset.name}': {shared}. Remove one of them, or change the split.")
