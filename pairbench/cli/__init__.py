@@ -72,6 +72,9 @@ def _explain(error: Exception) -> int:
     kind = type(error).__name__
     if kind == "Abort":
         return _say("interrupted. Finished rounds are kept: run the same command again to go on.", 130)
+    if kind == "NoArgsIsHelpError":
+        # Its message is the whole help, whose lines must stay apart.
+        return _say(str(error.format_message()), 2)  # type: ignore[attr-defined]
     if hasattr(error, "format_message"):
         return _say(printable(" ".join(error.format_message().split()), 500) + " See --help.", 2)
     if isinstance(error, InputError):
