@@ -31,7 +31,9 @@ class EpochFinished:
     """A round has finished an epoch.
 
     config: index into RunStarted.names.
+    round: the round's number, from 0.
     epoch: the epoch's number, from 1.
+    epochs: how many epochs the round has.
     loss: mean total training loss of the epoch.
     accuracy: accuracy on the test pairs after it; None where it was not evaluated.
     """
