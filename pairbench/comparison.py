@@ -12,7 +12,7 @@ from pairbench.errors import SpecError
 from pairbench.ranking import Verdict, comparable_key, verdict_dict, verdicts
 from pairbench.registry import Registry
 from pairbench.results import Result, Results
-from pairbench.spec import expand, parse, unknown
+from pairbench.spec import expand, parse, split_words, unknown
 from pairbench.text import did_you_mean, printable, quoted
 
 
@@ -67,7 +67,7 @@ def _find(name: str, results: Results, registry: Registry) -> Result:
     if not found and len(name) >= 4:
         found = [result for result in results if result.config_id.startswith(name)]
     if not found and "=" in name:
-        configs = [resolve(settings, registry) for settings in expand(parse(name.split()))]
+        configs = [resolve(settings, registry) for settings in expand(parse(split_words(name)))]
         if len(configs) > 1:
             raise SpecError(f"{quoted(name)} is a grid of {len(configs)} configs: expected one. Name them one by one.")
         found = [result for result in results if result.config_id == configs[0].config_id]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pairbench.errors import SpecError
 from pairbench.interfaces import (
@@ -19,10 +19,12 @@ from pairbench.interfaces import (
     Encoder,
     LossStrategy,
     NonNegativeFloat,
+    NonNegativeInt,
     Options,
     PairDataset,
     PositiveFloat,
     PositiveInt,
+    Probability,
 )
 from pairbench.options import read, validated
 from pairbench.registry import Origin, Registry, installed
@@ -40,6 +42,8 @@ DEFAULTS: Settings = {
 }
 Scalar = bool | int | float | str
 Mapped = dict[str, Scalar]
+Distortion = Literal["rotate", "scale", "shear", "shift", "elastic"]
+Augment = dict[Distortion, NonNegativeFloat]
 
 
 class TrainOptions(Options):
@@ -52,6 +56,9 @@ class TrainOptions(Options):
     optimizer: an optimiser of torch (adam, adamw, sgd, ...) or timm (lamb, lion, ...) by name.
     learning_rate: the peak learning rate.
     weight_decay: none leaves the optimiser's own default.
+    decay_all: true decays every parameter as torch does; false leaves out biases and the weights of norms.
+    clip_norm: the largest norm of a round's gradient; larger ones are scaled down to it; none leaves them.
+    ema: the decay of an exponential moving average of the weights, which is evaluated in their place; 0 turns it off.
     optimizer_options: further arguments of the optimiser, such as [momentum=0.9,nesterov=true].
     schedule: constant, cosine, linear, one_cycle, or a scheduler of torch (StepLR, ...) or timm (tanh, poly, ...).
     warmup: the share of all steps in which the learning rate rises linearly from zero; for constant, cosine and
@@ -59,6 +66,16 @@ class TrainOptions(Options):
     schedule_options: further arguments of the scheduler, such as [step_size=10,gamma=0.5].
     normalize: how images are scaled: unit is [0, 1], raw is 0-255, standard subtracts the mean and divides by the
         standard deviation of the round's training images, channel by channel.
+    augment: random distortions of each training image, drawn anew each time it is seen: rotate (degrees), scale and
+        shear (shares), shift and elastic (pixels), such as [rotate=10,shift=1]; each is the largest amount.
+    swap: swap the images of every second training pair at random, with the answer that is then right.
+    repair: pair the labelled training images anew for each epoch.
+    tta: at test time, average the answers over this many distorted copies of the images, at half of augment's
+        amounts; 0 reads the images as they are.
+    members: models in an ensemble; each is trained on the round's data from weights of its own, and their probabilities
+        are averaged.
+    precision: fp32, or bf16 for the forward pass under autocast.
+    evaluate_every: epochs between evaluations on the test pairs, for the curves; 0 evaluates after the last alone.
     device: where to train; auto takes CUDA, then MPS, then the CPU.
     evaluation: eval is right. train evaluates with dropout and batch statistics active, a flaw of the source report
         that exists here to reproduce its figures.
@@ -68,19 +85,39 @@ class TrainOptions(Options):
 
     rounds: Annotated[int, Field(ge=1, le=10_000)] = 10
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    epochs: PositiveInt = 25
+    epochs: PositiveInt = 15
     batch_size: PositiveInt = 64
     optimizer: str = "adam"
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = 3e-3
     weight_decay: NonNegativeFloat | None = None
+    decay_all: bool = True
+    clip_norm: PositiveFloat | None = None
+    ema: Probability = 0.0
     optimizer_options: Mapped = Field(default_factory=dict)
     schedule: str = "cosine"
-    warmup: Annotated[float, Field(ge=0, le=1)] = 0.0
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.1
     schedule_options: Mapped = Field(default_factory=dict)
     normalize: Literal["unit", "raw", "standard"] = "unit"
+    augment: Augment = Field(default_factory=dict)
+    swap: bool = False
+    repair: bool = False
+    tta: Annotated[int, Field(ge=0, le=1000)] = 0
+    members: Annotated[int, Field(ge=1, le=1000)] = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    evaluate_every: NonNegativeInt = 1
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     evaluation: Literal["eval", "train"] = "eval"
     carry_over: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainOptions:
+        if self.carry_over and (self.members > 1 or self.ema):
+            raise ValueError("carry_over hands one model on. Set train.members=1 and train.ema=0, or carry_over=false.")
+        if self.evaluation == "train" and (self.members > 1 or self.tta):
+            raise ValueError("evaluation=train reproduces the report alone. Set train.members=1 and train.tta=0.")
+        if self.tta and not any(self.augment.values()):
+            raise ValueError("tta averages over distorted copies, and augment names no distortion. Set train.augment.")
+        return self
 
 
 @dataclass(frozen=True)

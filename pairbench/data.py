@@ -54,6 +54,11 @@ class RoundData:
         """How many different images this round uses."""
         return int(self._used.numel())
 
+    @property
+    def black(self) -> Tensor:
+        """(C, 1, 1), what a pixel of zero is scaled to."""
+        return -self.scaling.shift * self.scaling.scale
+
     def images(self, rows: Tensor) -> Tensor:
         """The images (..., C, H, W) float32 at `rows` (...) of those that this round uses."""
         if self._images is not None:

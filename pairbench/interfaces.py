@@ -84,6 +84,10 @@ class Comparison:
     logits: Tensor
     embeddings: Tensor
 
+    def float(self) -> Comparison:
+        """The same answer in float32."""
+        return Comparison(self.logits.float(), self.embeddings.float())
+
 
 class Options(BaseModel):
     """Frozen, validated options; the docstring describes each on a line `option: text`."""

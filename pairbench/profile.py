@@ -10,12 +10,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from pairbench.config import RunConfig
 from pairbench.model import PairModel, build_model
 from pairbench.training.optim import build_optimizer, build_schedule
+from pairbench.training.sampling import check_sampling
 
 
 @dataclass(frozen=True)
 class Profile:
-    """parameters: numbers in the model, its loss's own included. flops_per_pair: floating-point operations to answer
-    one example, a multiplication and an addition counted as two."""
+    """The size and work of one config; all members of an ensemble and all copies of test-time augmentation count.
+
+    parameters: numbers in the model, its loss's own included.
+    flops_per_pair: floating-point operations to answer one example, a multiplication and an addition counted as two.
+    """
 
     parameters: int
     flops_per_pair: int
@@ -27,11 +31,14 @@ def profile(config: RunConfig) -> Profile:
     Raises:
         MismatchError: two parts do not fit together, or the optimiser or schedule cannot be had.
     """
+    check_sampling(config.train, config.dataset.task)
     torch.manual_seed(0)
     model = build_model(config)
-    optimizer = build_optimizer(config.train, model.parameters())
+    optimizer = build_optimizer(config.train, model)
     build_schedule(config.train, optimizer, 1)
-    return Profile(sum(parameter.numel() for parameter in model.parameters()), count_flops(model, config))
+    members, copies = config.train.members, max(1, config.train.tta)
+    parameters = members * sum(parameter.numel() for parameter in model.parameters())
+    return Profile(parameters, members * copies * count_flops(model, config))
 
 
 def count_flops(model: PairModel, config: RunConfig) -> int:

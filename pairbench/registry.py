@@ -5,20 +5,22 @@ Every plugin is found by an entry point of the group `pairbench`, the bundled on
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 import pluggy
 
-from pairbench import hookspecs
-from pairbench.errors import SpecError
+from pairbench import __version__, hookspecs
+from pairbench.admission import CHOICE, admitted, chosen, distribution_of, misfit, unmatched
+from pairbench.errors import PairbenchError, SpecError
 from pairbench.interfaces import INTERFACES, Component
 from pairbench.spec import unknown
 from pairbench.text import printable, quoted
@@ -54,6 +56,10 @@ class Failure:
     traceback: str = ""
 
 
+class PluginError(PairbenchError):
+    """A plugin cannot be used: its hooks give something else than they promise, or it needs another pairbench."""
+
+
 @dataclass
 class Registry:
     """All that is installed.
@@ -62,12 +68,16 @@ class Registry:
     suites: for each name, the files that define it.
     failures: the plugins that could not be used.
     manager: calls the event hooks.
+    plugins: the plugins that work, in the order in which they were loaded.
+    disabled: the plugins that PAIRBENCH_PLUGINS or --no-plugins leaves out, as (plugin, distribution).
     """
 
     components: dict[str, dict[str, list[Installed]]]
     suites: dict[str, list[Path]]
     failures: list[Failure]
     manager: pluggy.PluginManager
+    plugins: list[Origin] = field(default_factory=list)
+    disabled: list[tuple[str, str]] = field(default_factory=list)
 
     def find(self, slot: str, name: str) -> Installed:
         """The component called `name`, or `distribution:name`, in `slot`.
@@ -83,12 +93,24 @@ class Registry:
         if not claims:
             failed = ", ".join(failure.plugin for failure in self.failures)
             hint = f" Plugins that failed to load: {printable(failed)} (see 'pairbench doctor')." if failed else ""
+            off = ", ".join(plugin for plugin, _ in self.disabled)
+            hint += f" Plugins left out by {CHOICE} or --no-plugins: {printable(off)}." if off else ""
             error = unknown(slot, name, known)
             raise SpecError(f"{error}{hint}")
         if len(claims) > 1:
             names = " or ".join(f"{slot}={claim.origin.distribution}:{plain}" for claim in claims)
             raise SpecError(f"{slot} {quoted(plain)} is claimed by {len(claims)} plugins. Write {printable(names)}.")
         return claims[0]
+
+    def conflicts(self) -> list[str]:
+        """Each name that more than one distribution claims, with the ways to write it, in a line."""
+        return [
+            f"{slot} {quoted(name)} is claimed by {len(claims)} plugins. Write "
+            + printable(" or ".join(f"{slot}={claim.origin.distribution}:{name}" for claim in claims))
+            for slot, known in self.components.items()
+            for name, claims in sorted(known.items())
+            if len(claims) > 1
+        ]
 
     def names(self, slot: str) -> list[str]:
         """The names in `slot`, sorted."""
@@ -108,8 +130,17 @@ def load(group: str = GROUP) -> Registry:
     manager = pluggy.PluginManager("pairbench")
     manager.add_hookspecs(hookspecs)
     registry = Registry({slot: {} for slot in INTERFACES}, {}, [], manager)
-    for entry in sorted(entry_points(group=group), key=lambda entry: (_distribution(entry)[0], entry.name)):
-        _load_plugin(registry, entry)
+    entries = sorted(entry_points(group=group), key=lambda entry: (distribution_of(entry)[0], entry.name))
+    choice = chosen()
+    for name, reason in unmatched(entries, choice).items():
+        registry.failures.append(Failure(printable(name, 60), "", reason))
+    # What a plugin prints while it is imported must not mix with the JSON that a command prints.
+    with contextlib.redirect_stdout(sys.stderr):
+        for entry in entries:
+            if admitted(entry, choice):
+                _load_plugin(registry, entry)
+            else:
+                registry.disabled.append((entry.name, distribution_of(entry)[0]))
     return registry
 
 
@@ -119,50 +150,90 @@ def installed() -> Registry:
     return load()
 
 
-def _distribution(entry: EntryPoint) -> tuple[str, str]:
-    return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "")
-
-
 def _load_plugin(registry: Registry, entry: EntryPoint) -> None:
-    distribution, version = _distribution(entry)
+    distribution, version = distribution_of(entry)
     key = f"{distribution}:{entry.name}"
     try:
+        if reason := misfit(entry, __version__):
+            raise PluginError(reason)
         plugin = entry.load()
         registry.manager.register(plugin, name=key)
         registry.manager.check_pending()
-        origin = Origin(distribution, version, entry.name, source_hash(plugin))
+        origin = Origin(distribution, version, entry.name, source_hash(sys.modules.get(entry.module)))
         found = [_checked(component) for component in _call(registry, key, "pairbench_components")]
-        suites = [Path(path) for path in _call(registry, key, "pairbench_suites")]
+        _refuse_twice(registry, distribution, found)
+        suites = [_suite(path) for path in _call(registry, key, "pairbench_suites")]
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything at import, SystemExit too
         if registry.manager.has_plugin(key):
             registry.manager.unregister(name=key)
-        reason = printable(f"{type(error).__name__}: {error}".splitlines()[0])
-        registry.failures.append(Failure(entry.name, distribution, reason, traceback.format_exc()))
+        registry.failures.append(Failure(entry.name, distribution, _reason(error), traceback.format_exc()))
         return
+    registry.plugins.append(origin)
     for component in found:
         registry.components[component.slot].setdefault(component.name, []).append(Installed(component, origin))
     for path in suites:
         registry.suites.setdefault(path.stem, []).append(path)
 
 
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line; an error of ours speaks for itself."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - even the text of a plugin's error may fail
+        text = ""
+    return printable(text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".removesuffix(": "))
+
+
 def _call(registry: Registry, plugin: str, hook: str) -> Iterator[Any]:
     for implementation in getattr(registry.manager.hook, hook).get_hookimpls():
         if implementation.plugin_name == plugin:
             function: Callable[[], Any] = implementation.function
-            yield from function()
+            given = function()
+            if not isinstance(given, list | tuple):
+                raise PluginError(f"{hook} gave {_shown(given)}: expected a list")
+            yield from given
 
 
 def _checked(component: Any) -> type[Component]:
-    if not (isinstance(component, type) and issubclass(component, Component) and component.slot in INTERFACES):
-        raise TypeError(f"pairbench_components gave {component!r}: expected subclasses of the four interfaces")
+    if not (isinstance(component, type) and issubclass(component, Component)):
+        raise PluginError(f"pairbench_components gave {_shown(component)}: expected classes of the four interfaces")
+    interface = INTERFACES.get(str(component.slot))
+    if interface is None or not issubclass(component, interface):
+        names = ", ".join(one.__name__ for one in INTERFACES.values())
+        raise PluginError(f"{component.__name__} has slot {_shown(component.slot)}: expected a subclass of {names}")
     if not (isinstance(component.name, str) and component.name.isidentifier()):
-        raise TypeError(f"{component.__name__}.name is {component.name!r}: expected an identifier such as 'small_cnn'")
+        raise PluginError(f"{component.__name__}.name is {_shown(component.name)}: expected one such as 'small_cnn'")
     missing = sorted(component.__abstractmethods__)
     if missing:
-        raise TypeError(f"{component.__name__} lacks {', '.join(missing)}")
+        raise PluginError(f"{component.__name__} lacks {', '.join(missing)}")
     return component
+
+
+def _refuse_twice(registry: Registry, distribution: str, found: list[type[Component]]) -> None:
+    """Refuse a second component of one name from one distribution, since `distribution:name` could not tell them apart."""
+    taken = {
+        (slot, name)
+        for slot, known in registry.components.items()
+        for name, claims in known.items()
+        if any(claim.origin.distribution == distribution for claim in claims)
+    }
+    for component in found:
+        name = (component.slot, component.name)
+        if name in taken:
+            raise PluginError(f"{distribution} brings {component.slot} {quoted(component.name)} twice")
+        taken.add(name)
+
+
+def _suite(path: Any) -> Path:
+    if not isinstance(path, str | Path):
+        raise PluginError(f"pairbench_suites gave {_shown(path)}: expected paths")
+    return Path(path)
+
+
+def _shown(value: Any) -> str:
+    return printable(repr(value), 60)
 
 
 @functools.cache

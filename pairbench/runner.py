@@ -18,7 +18,7 @@ from pairbench.plan import Job, Known, Member, cut, pending
 from pairbench.record import Context, Record, group_of
 from pairbench.registry import Registry, installed
 from pairbench.results import Result, Results
-from pairbench.spec import expand, parse, unknown
+from pairbench.spec import expand, parse, split_words, unknown
 from pairbench.store import Store
 from pairbench.suite import Entry, find_suite
 from pairbench.text import printable
@@ -89,7 +89,7 @@ def make_plan(
         SpecError: a word or the suite is wrong, or two members are the same config.
     """
     typed = [word for word in words if isinstance(word, RunConfig)]
-    text = [word for item in words if isinstance(item, str) for word in item.split()]
+    text = [word for item in words if isinstance(item, str) for word in split_words(item)]
     if only and suite is None:
         raise SpecError("--only names entries of a suite, and there is none. Add --suite NAME.")
     if typed and (text or suite):

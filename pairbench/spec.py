@@ -12,9 +12,27 @@ from pairbench.text import did_you_mean, quoted
 
 MAX_GRID = 100_000
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
+_NEXT_WORD = re.compile(rf"\s+(?={_KEY.pattern}=)")
 _OPEN = {"[": "]", "(": ")", "{": "}"}
 
 Settings = dict[str, str]
+
+
+def split_words(text: str) -> list[str]:
+    """The words of `text`: cut at white space before a `KEY=`, so that a value may have spaces in it."""
+    words, start, depth, in_quotes = [], 0, 0, False
+    for match in re.finditer(r"[\[({})\]\"]|\s+", text):
+        mark = match[0]
+        if mark == '"':
+            in_quotes = not in_quotes
+        elif not in_quotes and mark in _OPEN:
+            depth += 1
+        elif not in_quotes and mark in _OPEN.values():
+            depth -= 1
+        elif not in_quotes and depth <= 0 and mark.isspace() and _NEXT_WORD.match(text, match.start()):
+            words.append(text[start : match.start()])
+            start = match.end()
+    return [word for word in (part.strip() for part in [*words, text[start:]]) if word]
 
 
 def split_commas(text: str) -> list[str]:
@@ -23,16 +41,16 @@ def split_commas(text: str) -> list[str]:
     Raises:
         SpecError: a bracket or quote has no partner.
     """
-    parts, start, closing, in_quotes = [], 0, "", False
+    parts, start, closing, in_quotes = [], 0, list[str](), False
     for at, char in enumerate(text):
         if char == '"':
             in_quotes = not in_quotes
         elif in_quotes:
             continue
         elif char in _OPEN:
-            closing += _OPEN[char]
+            closing.append(_OPEN[char])
         elif closing and char == closing[-1]:
-            closing = closing[:-1]
+            closing.pop()
         elif char in _OPEN.values():
             raise SpecError(f"{quoted(text)}: the {char} closes nothing. Balance the brackets.")
         elif char == "," and not closing:
@@ -61,10 +79,20 @@ def parse_word(word: str) -> tuple[str, list[str]]:
     if "" in values:
         what = "an empty value" if len(values) > 1 else "no value"
         raise SpecError(f"malformed word {quoted(word)}: {what}, so the grid is empty. Write {key}=VALUE[,VALUE].")
-    twice = next((value for value in values if values.count(value) > 1), None)
+    twice = repeated(values)
     if twice is not None:
         raise SpecError(f"{key} names {quoted(twice)} twice. Name each value of a grid once.")
     return key, values
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first of `names` that stands twice; None where each stands once."""
+    seen = set[str]()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def parse(words: Iterable[str]) -> dict[str, list[str]]:
@@ -92,7 +120,8 @@ def expand(parsed: dict[str, list[str]]) -> list[Settings]:
     """
     size = math.prod(len(values) for values in parsed.values())
     if size > MAX_GRID:
-        raise SpecError(f"the grid has {size} configs: expected at most {MAX_GRID}. Split it over several runs.")
+        count = size if size < 10**12 else "over 10^12"
+        raise SpecError(f"the grid has {count} configs: expected at most {MAX_GRID}. Split it over several runs.")
     return [dict(zip(parsed, point, strict=True)) for point in itertools.product(*parsed.values())]
 
 
@@ -109,12 +138,12 @@ def split_specs(arguments: Sequence[str]) -> list[list[str]]:
     An argument with a space in it is a spec, and the arguments without one are shared by all specs. Without any
     quoted spec, the arguments are the words of one spec, or, where a key stands twice, one spec each.
     """
-    specs = [argument.split() for argument in arguments if len(argument.split()) > 1]
-    shared = [argument for argument in arguments if len(argument.split()) == 1]
+    found = [split_words(argument) for argument in arguments]
+    specs = [words for words in found if len(words) > 1]
+    shared = [words[0] for words in found if len(words) == 1]
     if specs:
         return [shared + spec for spec in specs]
-    keys = [word.partition("=")[0] for word in shared]
-    if any(keys.count(key) > 1 for key in keys):
+    if repeated(word.partition("=")[0] for word in shared) is not None:
         return [[word] for word in shared]
     return [shared] if shared else []
 
@@ -130,22 +159,23 @@ def literal(text: str) -> str | list[str] | dict[str, str]:
 
 
 def unquoted(text: str) -> str:
-    """`text` without the double quotes around it, where it has both."""
-    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] == '"' else text
+    """`text` without the double quotes around it, where it has both; a quote inside them is written twice."""
+    return text[1:-1].replace('""', '"') if len(text) >= 2 and text[0] == text[-1] == '"' else text
 
 
-def written(value: object) -> str:
-    """`value` as a spec writes it, so that reading it again gives the value back."""
+def written(value: object, *, quote: bool = False) -> str:
+    """`value` as a spec writes it; with `quote`, text stands in quotes even where it needs none to be whole."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
-        return "[" + ",".join(f"{key}={written(item)}" for key, item in value.items()) + "]"
+        return "[" + ",".join(f"{key}={written(item, quote=quote)}" for key, item in value.items()) + "]"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(written(item) for item in value) + "]"
+        return "[" + ",".join(written(item, quote=quote) for item in value) + "]"
     if isinstance(value, str):
-        return f'"{value}"' if value == "" or re.search(r"[,\[\](){}\s]", value) else value
+        bare = not quote and value != "" and not re.search(r"[,\[\](){}\s\"]", value)
+        return value if bare else '"' + value.replace('"', '""') + '"'
     return repr(value)
 
 

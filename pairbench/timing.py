@@ -49,7 +49,9 @@ class _Subject:
         self.config, self.device = config, device
         torch.manual_seed(0)
         self.model = build_model(config).to(device)
-        self.optimizer = build_optimizer(config.train, self.model.parameters())
+        self.optimizer = build_optimizer(config.train, self.model)
+        # Members of an ensemble are alike, so one stands for all of them; so do the copies of test-time augmentation.
+        self.passes = config.train.members * max(1, config.train.tta)
         self.batch = config.train.batch_size
         self.sizes = {"training": self.batch, "inference": INFERENCE_BATCH, "latency": 1}
         batches = {size: _random_batch(config, size, device) for size in set(self.sizes.values())}
@@ -115,13 +117,16 @@ class _Subject:
 
     def _train(self, batch: PairBatch) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        total, _ = self.model.loss(self.model(batch.images), batch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.precision == "bf16"):
+            comparison = self.model(batch.images)
+        total, _ = self.model.loss(comparison.float(), batch)
         total.backward()
         self.optimizer.step()
 
     def _infer(self, batch: PairBatch) -> None:
         with torch.inference_mode():
-            self.model(batch.images)
+            for _ in range(self.passes):
+                self.model(batch.images)
 
     def _synchronise(self) -> None:
         if self.device.type == "cuda":

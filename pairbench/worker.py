@@ -131,7 +131,7 @@ def _one_round(
     splits = RoundSplits(*(RoundData(pools[split], index, scale, engine.device) for split in interfaces.SPLITS))
     last = 0.0
 
-    def on_epoch(epoch: int, loss: float, accuracy: float) -> None:
+    def on_epoch(epoch: int, loss: float, accuracy: float | None) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last > 0.1 or epoch == config.train.epochs:

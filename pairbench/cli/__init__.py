@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Generator
 
 import typer
 
@@ -37,6 +39,9 @@ def _version(asked: bool) -> None:
 @app.callback()
 def root(
     version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True),
+    no_plugins: bool = typer.Option(
+        False, "--no-plugins", help="Leave third-party plugins out; may also stand after the command."
+    ),
 ) -> None:
     """Which neural network compares two images best, how fast, and is it really better than that one?"""
 
@@ -50,7 +55,8 @@ def invoke(arguments: list[str]) -> int:
     """The exit code of the command line `arguments`; every error is one line on standard error."""
     show_traceback = "--traceback" in arguments
     try:
-        result = app(arguments, prog_name="pairbench", standalone_mode=False)
+        with _plugins_as_asked(arguments) as rest:
+            result = app(rest, prog_name="pairbench", standalone_mode=False)
     except KeyboardInterrupt:
         return _say("interrupted. Finished rounds are kept: run the same command again to go on.", 130)
     except BrokenPipeError:
@@ -63,6 +69,28 @@ def invoke(arguments: list[str]) -> int:
         return _explain(error)
     sys.stdout.flush()
     return result if isinstance(result, int) else 0
+
+
+@contextlib.contextmanager
+def _plugins_as_asked(arguments: list[str]) -> Generator[list[str]]:
+    """The arguments without --no-plugins, which holds while they run: in this process and, by the environment, in workers."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    if "--no-plugins" not in arguments[:end]:
+        yield arguments
+        return
+    from pairbench.admission import CHOICE
+    from pairbench.registry import installed
+
+    before = os.environ.get(CHOICE)
+    os.environ[CHOICE] = ""
+    installed.cache_clear()
+    try:
+        yield [argument for argument in arguments[:end] if argument != "--no-plugins"] + arguments[end:]
+    finally:
+        installed.cache_clear()
+        os.environ.pop(CHOICE)
+        if before is not None:
+            os.environ[CHOICE] = before
 
 
 def _explain(error: Exception) -> int:

@@ -1,16 +1,20 @@
-"""Scoring a model on the pairs of a split, encoding each image once."""
+"""Scoring models on the pairs of a split, encoding each image once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from pairbench.config import TrainOptions
 from pairbench.data import RoundData
 from pairbench.interfaces import Comparison, PairBatch
 from pairbench.metrics import answer_metrics, class_accuracy
 from pairbench.model import PairModel
+from pairbench.seeds import stream_seed
+from pairbench.training.augmentation import distort
 
 IMAGES_AT_ONCE = 256
 PAIRS_AT_ONCE = 4096
@@ -18,7 +22,7 @@ PAIRS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model said of N examples: logits (N, O), class logits (N, M, K) or None, and its mean total loss."""
+    """What was said of N examples: logits (N, O), class logits (N, M, K) or None, and the mean total loss."""
 
     logits: Tensor
     class_logits: Tensor | None
@@ -34,24 +38,29 @@ def metrics(scores: Scores, target: Tensor, classes: Tensor) -> dict[str, float]
 
 
 @torch.no_grad()
-def evaluate(model: PairModel, data: RoundData, *, supervises: bool) -> dict[str, float]:
-    """The figures of `model` on `data` in eval mode, as they should be taken.
+def evaluate(
+    models: Sequence[PairModel], data: RoundData, train: TrainOptions, *, supervises: bool, copies: int = 0
+) -> dict[str, float]:
+    """The figures of an ensemble on `data` in eval mode, as they should be taken.
 
-    An example does not depend on its neighbours in eval mode, so N pairs over P images cost P encodings.
+    An example does not depend on its neighbours in eval mode, so N pairs over P images cost P encodings a model.
+
+    Args:
+        models: the members; their probabilities are averaged.
+        data: the examples.
+        train: says how images are distorted at test time.
+        supervises: whether the loss gives class logits.
+        copies: average over this many distorted copies of the images, at half of the training amounts.
     """
-    model.eval()
-    examples = torch.arange(len(data), device=data.rows.device).split(PAIRS_AT_ONCE)
-    embedded = None if model.pairing == "two_channel" else _embed_once(model, data)
-    parts = []
-    for chunk in examples:
-        batch = data.batch(chunk)
-        if embedded is None:
-            embeddings = torch.cat([model.embed(images) for images in batch.images.split(IMAGES_AT_ONCE)])
-        else:
-            views = range(batch.images.shape[1])
-            embeddings = torch.stack([embedded[view][data.rows[chunk, view]] for view in views], dim=1)
-        parts.append(_score(model, model.compare(embeddings), batch, supervises))
-    return _gathered(parts, data)
+    seed = stream_seed(train.seed, 0, "tta")
+    scores = []
+    for model in models:
+        model.eval()
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(max(copies, 1)):
+            amounts: dict[str, float] = {name: amount / 2 for name, amount in train.augment.items()} if copies else {}
+            scores.append(_evaluate_once(model, data, supervises, amounts, generator))
+    return metrics(_mean(scores), data.target, data.classes)
 
 
 @torch.no_grad()
@@ -64,19 +73,43 @@ def evaluate_in_training_mode(
     for chunk in torch.arange(len(data), device=data.rows.device).split(batch_size):
         batch = data.batch(chunk)
         parts.append(_score(model, model(batch.images), batch, supervises))
+    return metrics(_gathered(parts, data), data.target, data.classes)
+
+
+def _evaluate_once(
+    model: PairModel, data: RoundData, supervises: bool, amounts: dict[str, float], generator: torch.Generator
+) -> Scores:
+    two_channel = model.pairing == "two_channel"
+    embedded = [] if two_channel else _embed_once(model, data, amounts, generator)
+    parts = []
+    for chunk in torch.arange(len(data), device=data.rows.device).split(PAIRS_AT_ONCE):
+        batch = data.batch(chunk)
+        if two_channel:
+            images = batch.images.flatten(0, 1)
+            images = distort(images, amounts, generator, data.black) if amounts else images
+            pieces = images.view(batch.images.shape).split(IMAGES_AT_ONCE)
+            embeddings = torch.cat([model.embed(piece) for piece in pieces])
+        else:
+            views = range(batch.images.shape[1])
+            embeddings = torch.stack([embedded[view][data.rows[chunk, view]] for view in views], dim=1)
+        parts.append(_score(model, model.compare(embeddings), batch, supervises))
     return _gathered(parts, data)
 
 
-def _embed_once(model: PairModel, data: RoundData) -> list[Tensor]:
+def _embed_once(
+    model: PairModel, data: RoundData, amounts: dict[str, float], generator: torch.Generator
+) -> list[Tensor]:
     """For each view the embeddings of all images of the round; one tensor for all views where they share weights."""
     views = data.rows.shape[1]
     shared = model.pairing == "siamese"
-    rows = torch.arange(data.image_count, device=data.rows.device).split(IMAGES_AT_ONCE)
-    tables = [
-        torch.cat([model.embed_view(view, data.images(chunk)) for chunk in rows])
-        for view in range(1 if shared else views)
-    ]
-    return tables * views if shared else tables
+    tables: list[list[Tensor]] = [[] for _ in range(1 if shared else views)]
+    for rows in torch.arange(data.image_count, device=data.rows.device).split(IMAGES_AT_ONCE):
+        images = data.images(rows)
+        images = distort(images, amounts, generator, data.black) if amounts else images
+        for view, table in enumerate(tables):
+            table.append(model.embed_view(view, images))
+    joined = [torch.cat(table) for table in tables]
+    return joined * views if shared else joined
 
 
 def _score(
@@ -87,8 +120,24 @@ def _score(
     return comparison.logits, class_logits, total * len(batch.target)
 
 
-def _gathered(parts: list[tuple[Tensor, Tensor | None, Tensor]], data: RoundData) -> dict[str, float]:
+def _gathered(parts: list[tuple[Tensor, Tensor | None, Tensor]], data: RoundData) -> Scores:
     logits = torch.cat([part[0] for part in parts])
     class_parts = [part[1] for part in parts if part[1] is not None]
     total = float(torch.stack([part[2] for part in parts]).sum()) / len(data)
-    return metrics(Scores(logits, torch.cat(class_parts) if class_parts else None, total), data.target, data.classes)
+    return Scores(logits, torch.cat(class_parts) if class_parts else None, total)
+
+
+def _mean(scores: list[Scores]) -> Scores:
+    """The mean of the probabilities, as logarithms; the mean of the total losses."""
+    if len(scores) == 1:
+        return scores[0]
+    class_logits = [score.class_logits for score in scores if score.class_logits is not None]
+    return Scores(
+        _log_mean([score.logits for score in scores]),
+        _log_mean(class_logits) if class_logits else None,
+        sum(score.total_loss for score in scores) / len(scores),
+    )
+
+
+def _log_mean(logits: Sequence[Tensor]) -> Tensor:
+    return torch.stack([part.float().log_softmax(dim=-1) for part in logits]).logsumexp(dim=0)

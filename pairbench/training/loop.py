@@ -8,17 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pairbench.config import RunConfig
 from pairbench.data import RoundData
 from pairbench.model import PairModel, build_model
-from pairbench.seeds import round_seed, stream_seed
+from pairbench.seeds import member_seed
 from pairbench.training.evaluation import Scores, evaluate, evaluate_in_training_mode, metrics
-from pairbench.training.optim import build_optimizer, build_schedule
+from pairbench.training.optim import Schedule, build_optimizer, build_schedule
+from pairbench.training.sampling import Sampler
 
 Curves = dict[str, dict[str, list[float | None]]]
-OnEpoch = Callable[[int, float, float], None]
+OnEpoch = Callable[[int, float, float | None], None]
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,20 @@ class RoundSplits:
 
 @dataclass
 class Outcome:
-    """What a round came to: status "finished" or "diverged", final figures, curves for each epoch, seconds of training.
+    """What a round came to: status "finished" or "diverged", final figures, curves, seconds of training.
 
-    `train_seconds` counts the training steps alone, not the evaluations between them.
+    curves: for "train" each epoch, for "test" each evaluated epoch; of the first member of an ensemble.
+    train_seconds: the training steps alone, not the evaluations between them.
     """
 
-    status: str
+    status: str = "finished"
     metrics: dict[str, float | None] = field(default_factory=dict)
-    curves: Curves = field(default_factory=dict)
+    curves: Curves = field(default_factory=lambda: {"train": {}, "test": {}})
     train_seconds: float = 0.0
+
+
+class Diverged(Exception):  # noqa: N818 - an outcome, not a fault
+    """The loss stopped being finite."""
 
 
 class Loop:
@@ -48,75 +54,116 @@ class Loop:
 
     def __init__(self, config: RunConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.model: PairModel | None = None
-        self._optimizer: torch.optim.Optimizer | None = None
+        self.models: list[PairModel] = []
+        self._carried: tuple[PairModel, torch.optim.Optimizer] | None = None
 
     def run(self, number: int, splits: RoundSplits, on_epoch: OnEpoch | None = None) -> Outcome:
         """Train and evaluate round `number`; `on_epoch` gets the epoch, its training loss and the test accuracy."""
-        config, train = self.config, self.config.train
-        torch.manual_seed(round_seed(train.seed, number))
-        if self.model is None or self._optimizer is None or not train.carry_over:
-            self.model = build_model(config).to(self.device)
-            self._optimizer = build_optimizer(train, self.model.parameters())
-        model, optimizer = self.model, self._optimizer
-        steps = math.ceil(len(splits.train) / train.batch_size)
-        schedule = build_schedule(train, optimizer, steps)
-        order = torch.Generator().manual_seed(stream_seed(train.seed, number, "order"))
-        outcome = Outcome("finished", curves={"train": {}, "test": {}})
+        train, outcome = self.config.train, Outcome()
+        self.models = []
+        try:
+            for member in range(train.members):
+                self.models.append(self._train(number, member, splits, outcome, on_epoch))
+            test = self._evaluate(self.models, splits.test, train.tta)
+            validation = self._evaluate(self.models, splits.validation, train.tta)
+            final = test | {f"validation_{name}": value for name, value in validation.items()}
+            if not (math.isfinite(final["loss"]) and math.isfinite(final["total_loss"])):
+                raise Diverged
+            outcome.metrics = {name: _finite(value) for name, value in final.items()}
+        except Diverged:
+            outcome.status, outcome.metrics = "diverged", {}
+        return outcome
+
+    def _train(
+        self, number: int, member: int, splits: RoundSplits, outcome: Outcome, on_epoch: OnEpoch | None
+    ) -> PairModel:
+        """A trained model, or Diverged; curves are those of the first member."""
+        train = self.config.train
+        torch.manual_seed(member_seed(train.seed, number, "weights", member))
+        model, optimizer = self._start()
+        average = _average(model, train.ema)
+        sampler = Sampler(train, self.config.dataset.task, splits.train, number, member)
+        schedule = build_schedule(train, optimizer, math.ceil(len(splits.train) / train.batch_size))
         for epoch in range(1, train.epochs + 1):
             started = time.perf_counter()
-            shuffled = torch.randperm(len(splits.train), generator=order).to(self.device)
-            figures = self._epoch(model, optimizer, schedule.step, splits.train, shuffled)
+            figures = self._epoch(model, optimizer, schedule, sampler, average)
             schedule.epoch(epoch, figures["total_loss"])
             outcome.train_seconds += time.perf_counter() - started
-            _append(outcome.curves["train"], figures)
+            if not member:
+                _append(outcome.curves["train"], figures)
             if not math.isfinite(figures["total_loss"]):
-                return _diverged(outcome)
-            test = self._evaluate(model, splits.test)
-            _append(outcome.curves["test"], test)
+                raise Diverged
+            accuracy = None
+            if not member and train.evaluate_every and epoch % train.evaluate_every == 0:
+                test = self._evaluate([_weights(model, average)], splits.test, 0)
+                _append(outcome.curves["test"], test)
+                accuracy = test["accuracy"]
             if on_epoch:
-                on_epoch(epoch, figures["total_loss"], test["accuracy"])
-        validation = self._evaluate(model, splits.validation)
-        final = test | {f"validation_{name}": value for name, value in validation.items()}
-        if not (math.isfinite(final["loss"]) and math.isfinite(final["total_loss"])):
-            return _diverged(outcome)
-        outcome.metrics = {name: _finite(value) for name, value in final.items()}
-        return outcome
+                on_epoch(epoch, figures["total_loss"], accuracy)
+        return _weights(model, average)
+
+    def _start(self) -> tuple[PairModel, torch.optim.Optimizer]:
+        if self._carried is not None:
+            return self._carried
+        model = build_model(self.config).to(self.device)
+        optimizer = build_optimizer(self.config.train, model)
+        if self.config.train.carry_over:
+            self._carried = (model, optimizer)
+        return model, optimizer
 
     def _epoch(
         self,
         model: PairModel,
         optimizer: torch.optim.Optimizer,
-        scheduled: Callable[[], None],
-        data: RoundData,
-        shuffled: Tensor,
+        schedule: Schedule,
+        sampler: Sampler,
+        average: AveragedModel | None,
     ) -> dict[str, float]:
-        """One pass over `data`; the figures are those of training mode, gathered on the way."""
+        """One pass over the training pairs; the figures are those of training mode, gathered on the way."""
         model.train()
-        supervises = self.config.loss.supervises_classes
-        logits, class_logits, totals = [], [], []
-        for examples in shuffled.split(self.config.train.batch_size):
-            batch = data.batch(examples)
+        train, supervises = self.config.train, self.config.loss.supervises_classes
+        logits, class_logits, totals, targets, classes = [], [], [], [], []
+        for batch in sampler.epoch():
             optimizer.zero_grad(set_to_none=True)
-            comparison = model(batch.images)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
+                comparison = model(batch.images)
+            comparison = comparison.float()
             total, _ = model.loss(comparison, batch)
             total.backward()
+            if train.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), train.clip_norm)
             optimizer.step()
-            scheduled()
+            schedule.step()
+            if average is not None:
+                average.update_parameters(model)
             logits.append(comparison.logits.detach())
-            totals.append(total.detach() * len(examples))
+            totals.append(total.detach() * len(batch.target))
+            targets.append(batch.target)
+            classes.append(batch.classes)
             if supervises:
                 with torch.no_grad():
                     class_logits.append(model.class_logits(comparison.embeddings))
-        mean_total = float(torch.stack(totals).sum()) / len(data)
+        mean_total = float(torch.stack(totals).sum()) / len(sampler.data)
         scores = Scores(torch.cat(logits), torch.cat(class_logits) if class_logits else None, mean_total)
-        return metrics(scores, data.target[shuffled], data.classes[shuffled])
+        return metrics(scores, torch.cat(targets), torch.cat(classes))
 
-    def _evaluate(self, model: PairModel, data: RoundData) -> dict[str, float]:
+    def _evaluate(self, models: list[PairModel], data: RoundData, copies: int) -> dict[str, float]:
         supervises, train = self.config.loss.supervises_classes, self.config.train
         if train.evaluation == "train":
-            return evaluate_in_training_mode(model, data, supervises=supervises, batch_size=train.batch_size)
-        return evaluate(model, data, supervises=supervises)
+            return evaluate_in_training_mode(models[0], data, supervises=supervises, batch_size=train.batch_size)
+        return evaluate(models, data, train, supervises=supervises, copies=copies)
+
+
+def _average(model: PairModel, decay: float) -> AveragedModel | None:
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if decay else None
+
+
+def _weights(model: PairModel, average: AveragedModel | None) -> PairModel:
+    """The weights that are evaluated: the average, where there is one."""
+    if average is None:
+        return model
+    assert isinstance(average.module, PairModel)
+    return average.module
 
 
 def _append(curves: dict[str, list[float | None]], figures: dict[str, float]) -> None:
@@ -126,8 +173,3 @@ def _append(curves: dict[str, list[float | None]], figures: dict[str, float]) ->
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _diverged(outcome: Outcome) -> Outcome:
-    outcome.status, outcome.metrics = "diverged", {}
-    return outcome

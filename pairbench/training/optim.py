@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,37 +16,52 @@ from pairbench.errors import MismatchError
 from pairbench.text import did_you_mean, printable, quoted
 
 _NEEDS_CLOSURE = {"lbfgs"}
+# torch's Muon takes matrices alone; timm's flattens convolutions and gives the rest to AdamW.
+_TIMMS_OWN = {"muon"}
 _NOT_FOR_DENSE = {"sparseadam", "optimizer"}
 
 
-def build_optimizer(train: TrainOptions, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """The optimiser that `train` names over `parameters`.
+def build_optimizer(train: TrainOptions, model: nn.Module) -> Optimizer:
+    """The optimiser that `train` names over the trainable parameters of `model`.
 
     Raises:
         MismatchError: neither torch nor timm has it, it cannot train these networks, or an argument is wrong.
     """
-    chosen = [parameter for parameter in parameters if parameter.requires_grad]
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     name = train.optimizer.lower().replace("_", "")
     arguments: dict[str, Any] = dict(train.optimizer_options)
     if train.weight_decay is not None:
         arguments["weight_decay"] = train.weight_decay
-    if not chosen:
+    if not trainable:
         raise MismatchError("nothing to train: no part of this config has a trainable parameter. Choose another part.")
     if name in _NEEDS_CLOSURE | _NOT_FOR_DENSE:
         raise MismatchError(f"train.optimizer={train.optimizer} cannot take single steps. Use adam, adamw or sgd.")
     torch_optimizers = _torch_optimizers()
+    chosen: Any = _groups(trainable, train)
     try:
-        if name in torch_optimizers:
+        if name in torch_optimizers and name not in _TIMMS_OWN:
             kind = torch_optimizers[name]
             if "fused" in inspect.signature(kind).parameters and name in {"adam", "adamw", "sgd"}:
                 arguments.setdefault("fused", True)
             return kind(chosen, lr=train.learning_rate, **arguments)
         return _timm_optimizer(train, chosen, arguments)
+    except MismatchError:
+        raise
     except (TypeError, ValueError) as error:
         raise MismatchError(
             f"train.optimizer={train.optimizer} refuses its options: {_one_line(error)}. "
             "Mend train.optimizer_options, train.learning_rate or train.weight_decay."
         ) from error
+
+
+def _groups(parameters: list[nn.Parameter], train: TrainOptions) -> list[dict[str, Any]]:
+    """The parameters, with those of fewer than two dimensions apart and without decay where decay_all is off."""
+    if train.decay_all:
+        return [{"params": parameters}]
+    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+    others = [parameter for parameter in parameters if parameter.ndim <= 1]
+    groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
 
 
 class Schedule:
@@ -94,6 +109,8 @@ def build_schedule(train: TrainOptions, optimizer: Optimizer, steps_per_epoch: i
         if kind is not None:
             return _torch_schedule(train, optimizer, kind)
         return _timm_schedule(train, optimizer)
+    except MismatchError:
+        raise
     except (TypeError, ValueError, AttributeError) as error:
         raise MismatchError(
             f"train.schedule={train.schedule} refuses its options: {_one_line(error)}. Mend train.schedule_options."
@@ -137,7 +154,7 @@ def _torch_schedule(train: TrainOptions, optimizer: Optimizer, kind: Callable[..
     return Schedule(epoch=lambda *_: schedule.step())
 
 
-def _timm_optimizer(train: TrainOptions, parameters: list[nn.Parameter], arguments: dict[str, Any]) -> Optimizer:
+def _timm_optimizer(train: TrainOptions, groups: list[dict[str, Any]], arguments: dict[str, Any]) -> Optimizer:
     from timm.optim import create_optimizer_v2, list_optimizers
 
     if train.optimizer.lower() not in list_optimizers():
@@ -148,7 +165,7 @@ def _timm_optimizer(train: TrainOptions, parameters: list[nn.Parameter], argumen
         )
     decay = float(arguments.pop("weight_decay", 0.0))
     optimizer: Optimizer = create_optimizer_v2(
-        parameters, opt=train.optimizer.lower(), lr=train.learning_rate, weight_decay=decay, **arguments
+        groups, opt=train.optimizer.lower(), lr=train.learning_rate, weight_decay=decay, **arguments
     )
     return optimizer
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pairbench import LossStrategy, MismatchError, NonNegativeFloat, PairTask
+from pairbench import LossStrategy, MismatchError, NonNegativeFloat, PairTask, Probability
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 class CrossEntropy(LossStrategy):
-    """The cross-entropy of the answer, and nothing else."""
+    """The cross-entropy of the answer, and nothing else.
+
+    label_smoothing: the share of each target that is spread over all outcomes.
+    """
 
     name = "cross_entropy"
+    label_smoothing: Probability = 0.0
 
     def build(self, embedding_shape: tuple[int, int], task: PairTask) -> nn.Module:
         """Reads the logits alone."""
         from pairbench_report import modules
 
-        return modules.CrossEntropy()
+        return modules.CrossEntropy(self.label_smoothing)
 
 
 class AuxClassification(LossStrategy):
@@ -27,12 +31,14 @@ class AuxClassification(LossStrategy):
 
     weights: one for each image, then one for the final loss.
     classifier: none reads embeddings as class logits; linear puts a layer between.
+    label_smoothing: the share of each class target that is spread over all classes.
     """
 
     name = "aux"
     supervises_classes: ClassVar[bool] = True
     weights: tuple[NonNegativeFloat, ...] = (0.8, 0.8, 1.0)
     classifier: Literal["none", "linear"] = "none"
+    label_smoothing: Probability = 0.0
 
     def build(self, embedding_shape: tuple[int, int], task: PairTask) -> nn.Module:
         """Reads the embeddings, the logits and the classes."""
@@ -56,11 +62,11 @@ class AuxClassification(LossStrategy):
                 f"got {len(self.weights)}. Set loss.weights=[{'0.8,' * task.views}1]."
             )
         if self.classifier == "linear":
-            return modules.AuxClassification(self.weights, nn.Linear(size, task.num_classes))
+            return modules.AuxClassification(self.weights, nn.Linear(size, task.num_classes), self.label_smoothing)
         if size != task.num_classes:
             raise MismatchError(
                 f"loss 'aux' reads each embedding as class logits, so its size must be {task.num_classes}, "
                 f"the number of classes, got {size}. "
                 f"Set encoder.embedding_dim={task.num_classes} or loss.classifier=linear."
             )
-        return modules.AuxClassification(self.weights, nn.Identity())
+        return modules.AuxClassification(self.weights, nn.Identity(), self.label_smoothing)

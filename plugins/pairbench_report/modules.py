@@ -103,16 +103,21 @@ def concat_mlp(inputs: int, hidden: Sequence[int], outcomes: int, bias: bool) ->
 class CrossEntropy(nn.Module):
     """Cross-entropy of the answer; a float target is the probability of outcome 1."""
 
+    def __init__(self, label_smoothing: float) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
     def forward(self, comparison: Comparison, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        loss = answer_loss(comparison.logits, batch.target)
+        loss = answer_loss(comparison.logits, batch.target, self.label_smoothing)
         return loss, {"final": loss}
 
 
 class AuxClassification(nn.Module):
     """The weighted sum of one class loss for each image and the loss of the answer."""
 
-    def __init__(self, weights: Sequence[float], classifier: nn.Module) -> None:
+    def __init__(self, weights: Sequence[float], classifier: nn.Module, label_smoothing: float) -> None:
         super().__init__()
+        self.label_smoothing = label_smoothing
         self.weights = tuple(weights)
         self.classifier = classifier
 
@@ -124,20 +129,25 @@ class AuxClassification(nn.Module):
     def forward(self, comparison: Comparison, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = self.class_logits(comparison.embeddings)
         classes = batch.classes
-        terms = {f"aux_{view + 1}": _class_loss(logits[:, view], classes[:, view]) for view in range(classes.shape[1])}
+        terms = {
+            f"aux_{view + 1}": _class_loss(logits[:, view], classes[:, view], self.label_smoothing)
+            for view in range(classes.shape[1])
+        }
         terms["final"] = answer_loss(comparison.logits, batch.target)
         weighted = [weight * term for weight, term in zip(self.weights, terms.values(), strict=True)]
         return torch.stack(weighted).sum(), terms
 
 
-def answer_loss(logits: Tensor, target: Tensor) -> Tensor:
+def answer_loss(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """The mean cross-entropy of logits (N, O) against targets (N,): int64 outcomes, or float probabilities of 1."""
     if target.is_floating_point():
         target = torch.stack([1 - target, target], dim=1)
-    return nn.functional.cross_entropy(logits, target)
+    return nn.functional.cross_entropy(logits, target, label_smoothing=label_smoothing)
 
 
-def _class_loss(logits: Tensor, classes: Tensor) -> Tensor:
+def _class_loss(logits: Tensor, classes: Tensor, label_smoothing: float) -> Tensor:
     """The mean over images of known class; zero where none is known, since a mean over nothing would be NaN."""
-    total = nn.functional.cross_entropy(logits, classes, ignore_index=-1, reduction="sum")
+    total = nn.functional.cross_entropy(
+        logits, classes, ignore_index=-1, reduction="sum", label_smoothing=label_smoothing
+    )
     return total / (classes >= 0).sum().clamp(min=1)

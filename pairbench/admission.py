@@ -1,0 +1,69 @@
+"""Which of the installed plugins are let in: those that the user wants and that fit this version of pairbench."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint
+
+from pairbench.text import did_you_mean, printable
+
+CHOICE = "PAIRBENCH_PLUGINS"
+BUNDLED = "pairbench"
+
+
+def distribution_of(entry: EntryPoint) -> tuple[str, str]:
+    """The name and version of the distribution that brings `entry`."""
+    return (str(entry.dist.name), str(entry.dist.version)) if entry.dist else ("unknown", "")
+
+
+def chosen() -> set[str] | None:
+    """The plugins and distributions that PAIRBENCH_PLUGINS lets in, normalised; None where it is not set.
+
+    Set but empty, it lets in none but the bundled ones.
+    """
+    value = os.environ.get(CHOICE)
+    return None if value is None else {_normal(name) for name in value.split(",") if name.strip()}
+
+
+def admitted(entry: EntryPoint, choice: set[str] | None) -> bool:
+    """Whether `choice` lets `entry` in; bundled plugins always are."""
+    distribution, _ = distribution_of(entry)
+    return distribution == BUNDLED or choice is None or bool(choice & {_normal(distribution), _normal(entry.name)})
+
+
+def unmatched(entries: Sequence[EntryPoint], choice: set[str] | None) -> dict[str, str]:
+    """Each name of `choice` that no plugin has, with what to do about it."""
+    known = {_normal(name) for entry in entries for name in (entry.name, distribution_of(entry)[0])}
+    return {
+        name: f"{CHOICE} names it, and no such plugin or distribution is installed.{did_you_mean(name, known)}"
+        for name in sorted((choice or set()) - known)
+    }
+
+
+def misfit(entry: EntryPoint, version: str) -> str:
+    """Why the distribution of `entry` does not fit pairbench `version`, from the versions it declares; "" where it does."""
+    if entry.dist is None or distribution_of(entry)[0] == BUNDLED:
+        return ""
+    for text in entry.dist.requires or []:
+        # Reading a requirement properly costs more than the rest of start-up's share for a plugin: only where it is ours.
+        if _normal(re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0]) != BUNDLED:
+            continue
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            return f"its metadata says {printable(text, 60)!r}, which is no requirement. Reinstall it"
+        wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if wanted and not requirement.specifier.contains(version, prereleases=True):
+            return (
+                f"it needs pairbench{printable(str(requirement.specifier), 60)}, and this is pairbench {version}. "
+                "Install versions that fit: pip install --upgrade pairbench " + printable(entry.dist.name, 60)
+            )
+    return ""
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
