@@ -39,7 +39,7 @@ def catalogue(registry: Registry, slot: str | None = None) -> dict[str, Any]:
         {"plugin": failure.plugin, "distribution": failure.distribution, "reason": failure.reason}
         for failure in registry.failures
     ]
-    return {"schema": 1, "components": found, "failures": failures}
+    return {"schema": 1, "components": found, "failures": failures, "conflicts": registry.conflicts()}
 
 
 def _of_slot(registry: Registry, slot: str) -> list[dict[str, str]]:
@@ -74,6 +74,7 @@ def catalogue_document(value: dict[str, Any]) -> Document:
         default = " (default)" if DEFAULTS.get(item["slot"]) == item["name"] else ""
         rows.append((item["slot"], item["name"] + default, item["summary"], item["distribution"]))
     notes = [f"FAILED plugin {f['plugin']} of {f['distribution']}: {f['reason']}" for f in value["failures"]]
+    notes += [f"TAKEN {conflict}" for conflict in value["conflicts"]]
     notes.append("options of one: pairbench show encoder=deep_cnn")
     return Document((Table("", ("slot", "name", "what it is", "from"), tuple(rows), 4),), tuple(notes))
 

@@ -11,7 +11,7 @@ from typing import Any
 from pairbench.environment import machine
 from pairbench.errors import PairbenchError
 from pairbench.interfaces import INTERFACES
-from pairbench.registry import Registry
+from pairbench.registry import Origin, Registry
 from pairbench.store import Store
 from pairbench.tables import Document, Table
 
@@ -30,6 +30,8 @@ def examine(registry: Registry, store: Store) -> dict[str, Any]:
         "devices": _devices(),
         "plugins": _plugins(registry),
         "failures": [asdict(failure) for failure in registry.failures],
+        "conflicts": registry.conflicts(),
+        "disabled": [{"plugin": plugin, "distribution": distribution} for plugin, distribution in registry.disabled],
         "data": _data(registry),
         "store": _store(store),
     }
@@ -37,7 +39,8 @@ def examine(registry: Registry, store: Store) -> dict[str, Any]:
 
 def healthy(findings: dict[str, Any]) -> bool:
     """Whether nothing is broken; missing data of a source that has to be downloaded is no fault."""
-    return not (findings["failures"] or findings["store"]["damaged"] or "error" in findings["devices"])
+    broken = findings["failures"] or findings["conflicts"] or findings["store"]["damaged"]
+    return not (broken or "error" in findings["devices"])
 
 
 def _devices() -> dict[str, Any]:
@@ -52,15 +55,19 @@ def _devices() -> dict[str, Any]:
 
 
 def _plugins(registry: Registry) -> list[dict[str, Any]]:
-    found: dict[tuple[str, str, str], list[str]] = {}
+    found: dict[Origin, list[str]] = {origin: [] for origin in registry.plugins}
     for slot in INTERFACES:
         for name, claims in registry.components[slot].items():
             for claim in claims:
-                origin = (claim.origin.distribution, claim.origin.version, claim.origin.plugin)
-                found.setdefault(origin, []).append(f"{slot}={name}")
+                found[claim.origin].append(f"{slot}={name}")
     return [
-        {"plugin": plugin, "distribution": distribution, "version": version, "components": sorted(names)}
-        for (distribution, version, plugin), names in sorted(found.items())
+        {
+            "plugin": origin.plugin,
+            "distribution": origin.distribution,
+            "version": origin.version,
+            "components": sorted(names),
+        }
+        for origin, names in found.items()
     ]
 
 
@@ -74,6 +81,8 @@ def _data(registry: Registry) -> list[dict[str, str]]:
             found.append({"dataset": name, "digest": component().digest(), "state": "found"})  # type: ignore[attr-defined]
         except PairbenchError as error:
             found.append({"dataset": name, "digest": "", "state": str(error)})
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            found.append({"dataset": name, "digest": "", "state": f"FAILED {type(error).__name__}: {error}"})
     return found
 
 
@@ -97,10 +106,12 @@ def document(findings: dict[str, Any]) -> Document:
         for item in findings["plugins"]
     ]
     plugins += [(item["plugin"], item["distribution"], "FAILED", item["reason"]) for item in findings["failures"]]
+    plugins += [(item["plugin"], item["distribution"], "left out", "") for item in findings["disabled"]]
     data = [(item["dataset"], item["state"], item["digest"]) for item in findings["data"]]
     store = findings["store"]
     records = ", ".join(f"{count} {status}" for status, count in store["records"].items())
     notes = [f"DAMAGED {path}: {reason}" for path, reason in store["damaged"].items()]
+    notes += [f"TAKEN {conflict}" for conflict in findings["conflicts"]]
     notes += [f"FAILED devices: {devices['error']}"] if "error" in devices else []
     notes.append("all is well" if healthy(findings) else "something above needs mending")
     return Document(

@@ -133,7 +133,7 @@ def load(group: str = GROUP) -> Registry:
     entries = sorted(entry_points(group=group), key=lambda entry: (distribution_of(entry)[0], entry.name))
     choice = chosen()
     for name, reason in unmatched(entries, choice).items():
-        registry.failures.append(Failure(printable(name, 60), "", reason))
+        registry.failures.append(Failure(printable(name, 60), CHOICE, reason))
     # What a plugin prints while it is imported must not mix with the JSON that a command prints.
     with contextlib.redirect_stdout(sys.stderr):
         for entry in entries:
@@ -212,7 +212,7 @@ def _checked(component: Any) -> type[Component]:
 
 
 def _refuse_twice(registry: Registry, distribution: str, found: list[type[Component]]) -> None:
-    """Refuse a second component of one name from one distribution, since `distribution:name` could not tell them apart."""
+    """Refuse a second component of one name from one distribution: `distribution:name` could not tell them apart."""
     taken = {
         (slot, name)
         for slot, known in registry.components.items()

@@ -73,7 +73,7 @@ def invoke(arguments: list[str]) -> int:
 
 @contextlib.contextmanager
 def _plugins_as_asked(arguments: list[str]) -> Generator[list[str]]:
-    """The arguments without --no-plugins, which holds while they run: in this process and, by the environment, in workers."""
+    """The arguments without --no-plugins, which holds while they run, in worker processes too."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     if "--no-plugins" not in arguments[:end]:
         yield arguments
