@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from pairbench.admission import BUNDLED
 from pairbench.errors import SpecError
 from pairbench.interfaces import (
     INTERFACES,
@@ -148,6 +149,15 @@ class RunConfig:
         flat["pairing"] = self.pairing
         return flat | {f"train.{option}": value for option, value in self.train.values().items()}
 
+    def qualified(self) -> dict[str, Any]:
+        """The flat form with each component as `distribution:name`, which stays clear where two claim the name."""
+        origins = self.origins()
+        return self.flat() | {
+            slot: f"{origins[slot].distribution}:{component.name}"
+            for slot, component in self.components().items()
+            if origins[slot].plugin
+        }
+
     @cached_property
     def config_id(self) -> str:
         """Twelve hexadecimal digits that name this config: all of it but how many rounds are asked for."""
@@ -184,8 +194,10 @@ def config_words(flat: Mapping[str, Any], config: RunConfig) -> list[str]:
     return words
 
 
-def resolve(settings: Settings, registry: Registry | None = None) -> RunConfig:
+def resolve(settings: Settings, registry: Registry | None = None, home: str = "") -> RunConfig:
     """The config that `settings` ask for, with defaults for the rest.
+
+    home: the distribution whose component is meant where several claim a name, for the words of its own suites.
 
     Raises:
         SpecError: a key, a component or an option is unknown or wrong; the message names the mend.
@@ -196,7 +208,12 @@ def resolve(settings: Settings, registry: Registry | None = None) -> RunConfig:
     if chosen["pairing"] not in PAIRINGS:
         raise unknown("pairing", chosen["pairing"], PAIRINGS)
     models: dict[str, Any] = {
-        slot: read(registry.find(slot, chosen[slot]).component, slot, _options(settings, slot)) for slot in INTERFACES
+        slot: read(
+            registry.find(slot, chosen[slot], home if slot in settings else BUNDLED).component,
+            slot,
+            _options(settings, slot),
+        )
+        for slot in INTERFACES
     }
     train = read(TrainOptions, "train", _options(settings, "train"))
     return RunConfig(**models, pairing=chosen["pairing"], train=train)  # type: ignore[arg-type]

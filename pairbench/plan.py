@@ -61,7 +61,7 @@ class Job:
         """This job as plain values."""
         return {
             "members": [
-                {"name": m.name, "config": m.config.flat(), "data": m.context.data, "code": m.context.code}
+                {"name": m.name, "config": m.config.qualified(), "data": m.context.data, "code": m.context.code}
                 for m in self.members
             ],
             "tasks": [[task.member, list(task.rounds)] for task in self.tasks],

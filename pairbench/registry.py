@@ -70,6 +70,7 @@ class Registry:
     manager: calls the event hooks.
     plugins: the plugins that work, in the order in which they were loaded.
     disabled: the plugins that PAIRBENCH_PLUGINS or --no-plugins leaves out, as (plugin, distribution).
+    suite_homes: the distribution that brings each suite file.
     """
 
     components: dict[str, dict[str, list[Installed]]]
@@ -78,9 +79,10 @@ class Registry:
     manager: pluggy.PluginManager
     plugins: list[Origin] = field(default_factory=list)
     disabled: list[tuple[str, str]] = field(default_factory=list)
+    suite_homes: dict[Path, str] = field(default_factory=dict)
 
-    def find(self, slot: str, name: str) -> Installed:
-        """The component called `name`, or `distribution:name`, in `slot`.
+    def find(self, slot: str, name: str, home: str = "") -> Installed:
+        """The component called `name`, or `distribution:name`, in `slot`; where several claim it, that of `home`.
 
         Raises:
             SpecError: there is none, or two plugins claim the name.
@@ -90,6 +92,8 @@ class Registry:
         claims = [
             found for found in known.get(plain, []) if not distribution or found.origin.distribution == distribution
         ]
+        at_home = [claim for claim in claims if claim.origin.distribution == home]
+        claims = at_home if len(claims) > 1 and at_home else claims
         if not claims:
             failed = ", ".join(failure.plugin for failure in self.failures)
             hint = f" Plugins that failed to load: {printable(failed)} (see 'pairbench doctor')." if failed else ""
@@ -175,6 +179,7 @@ def _load_plugin(registry: Registry, entry: EntryPoint) -> None:
         registry.components[component.slot].setdefault(component.name, []).append(Installed(component, origin))
     for path in suites:
         registry.suites.setdefault(path.stem, []).append(path)
+        registry.suite_homes[path] = distribution
 
 
 def _reason(error: BaseException) -> str:

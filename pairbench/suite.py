@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of runs."""
+    """A named list of runs; `home` is the distribution that brings it, "" for a file of the user's own."""
 
     name: str
     description: str
     entries: tuple[Entry, ...]
+    home: str = ""
 
     def only(self, names: Sequence[str]) -> Suite:
         """The suite with the entries `names` alone; upper and lower case are the same.
@@ -66,7 +67,7 @@ class Suite:
             if name.lower() not in known:
                 raise unknown(f"entry of suite {self.name}", name, [entry.name for entry in self.entries])
         wanted = {name.lower() for name in names}
-        return Suite(self.name, self.description, tuple(e for e in self.entries if e.name.lower() in wanted))
+        return replace(self, entries=tuple(e for e in self.entries if e.name.lower() in wanted))
 
     def configs(self, words: Sequence[str], registry: Registry) -> list[tuple[str, Entry, RunConfig]]:
         """(name, entry, config) of each run, with `words` laid over every entry.
@@ -84,7 +85,7 @@ class Suite:
                     varied += [f"{key}={point[key]}" for key in point if len({c[key] for c in change}) > 1]
                     name = " ".join([entry.name, *varied])
                     try:
-                        found.append((name, entry, resolve(override(base, point), registry)))
+                        found.append((name, entry, resolve(override(base, point), registry, self.home)))
                     except SpecError as error:
                         raise SpecError(f"{printable(entry.name, 40)}: {error}") from None
         return found
@@ -104,7 +105,7 @@ def find_suite(name: str, registry: Registry) -> Suite:
     if len(claims) > 1:
         files = " or ".join(printable(str(path)) for path in claims)
         raise SpecError(f"suite {quoted(name)} is claimed by {len(claims)} plugins. Write --suite {files}.")
-    return read_suite(claims[0])
+    return replace(read_suite(claims[0]), home=registry.suite_homes.get(claims[0], ""))
 
 
 def read_suite(path: Path) -> Suite:
