@@ -8,9 +8,19 @@ _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """`text` with control, bidirectional and unassigned characters replaced, cut to `limit` characters."""
+    """`text` with control, bidirectional and unassigned characters replaced, cut to `limit` characters.
+
+    Spaces of other widths become plain ones, so that what is given back always `isprintable`.
+    """
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _INVISIBLE else c for c in cut)
+    return "".join(_shown(char) for char in cut)
+
+
+def _shown(char: str) -> str:
+    category = unicodedata.category(char)
+    if category in _INVISIBLE:
+        return "\N{REPLACEMENT CHARACTER}"
+    return " " if category == "Zs" else char
 
 
 def quoted(text: str) -> str:
