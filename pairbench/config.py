@@ -27,9 +27,9 @@ from pairbench.interfaces import (
     PositiveInt,
     Probability,
 )
-from pairbench.options import read, validated
+from pairbench.options import read, validated, written_option
 from pairbench.registry import Origin, Registry, installed
-from pairbench.spec import Settings, unknown, written
+from pairbench.spec import Settings, unknown
 from pairbench.text import quoted
 
 Pairing = Literal["siamese", "pseudo_siamese", "two_channel"]
@@ -42,7 +42,7 @@ DEFAULTS: Settings = {
     "loss": "aux",
 }
 Scalar = bool | int | float | str
-Mapped = dict[str, Scalar]
+Mapped = dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Scalar]
 Distortion = Literal["rotate", "scale", "shear", "shift", "elastic"]
 Augment = dict[Distortion, NonNegativeFloat]
 
@@ -180,9 +180,10 @@ class RunConfig:
 def config_words(flat: Mapping[str, Any], config: RunConfig) -> list[str]:
     """The words of `config`; an option at its default is left out."""
     models: dict[str, Options] = {**config.components(), "train": config.train}
-    words = [f"{slot}={flat[slot]}" for slot in ("encoder", "head", "loss")]
-    if flat["dataset"] != DEFAULTS["dataset"]:
-        words.insert(0, f"dataset={flat['dataset']}")
+    names = _clear_names(config)
+    words = [f"{slot}={names[slot]}" for slot in ("encoder", "head", "loss")]
+    if names["dataset"] != DEFAULTS["dataset"]:
+        words.insert(0, f"dataset={names['dataset']}")
     if flat["pairing"] != DEFAULTS["pairing"]:
         words.append(f"pairing={flat['pairing']}")
     for owner, model in models.items():
@@ -190,8 +191,18 @@ def config_words(flat: Mapping[str, Any], config: RunConfig) -> list[str]:
             option = info.alias or name
             value = flat[f"{owner}.{option}"]
             if info.is_required() or getattr(model, name) != info.get_default(call_default_factory=True):
-                words.append(f"{owner}.{option}={written(value)}")
+                words.append(f"{owner}.{option}={written_option(info, value)}")
     return words
+
+
+def _clear_names(config: RunConfig) -> dict[str, str]:
+    """The name of the component in each slot, with its distribution where others claim the name too."""
+    registry = installed()
+    qualified = config.qualified()
+    return {
+        slot: str(qualified[slot]) if len(registry.components[slot].get(component.name, [])) > 1 else component.name
+        for slot, component in config.components().items()
+    }
 
 
 def resolve(settings: Settings, registry: Registry | None = None, home: str = "") -> RunConfig:

@@ -9,6 +9,7 @@ Nothing here imports torch: a component is a recipe, and torch enters when `buil
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -92,7 +93,10 @@ class Comparison:
 class Options(BaseModel):
     """Frozen, validated options; the docstring describes each on a line `option: text`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), populate_by_name=True)
+    # Infinity and NaN are left out because JSON, and so a record, has no way to write them.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), populate_by_name=True, allow_inf_nan=False
+    )
 
     @classmethod
     def summary(cls) -> str:
@@ -125,6 +129,10 @@ class Options(BaseModel):
         """Every option with its value, defaults included, as plain JSON values."""
         dumped: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
         return dumped
+
+    def __hash__(self) -> int:
+        # Not pydantic's own, which cannot hash an option that is a mapping.
+        return hash((type(self), json.dumps(self.values(), sort_keys=True)))
 
 
 class Component(Options):

@@ -33,10 +33,12 @@ def read(model: type[Model], owner: str, settings: Mapping[str, str]) -> Model:
             if not fields:
                 raise SpecError(f"unknown {what} '{printable(option, 60)}'. It has no options.")
             raise unknown(what, option, fields)
-    try:
-        values = {option: _value(fields[option], text) for option, text in settings.items()}
-    except SpecError as error:
-        raise SpecError(f"{owner}: {error}") from None
+    values = {}
+    for option, text in settings.items():
+        try:
+            values[option] = _value(fields[option], text)
+        except SpecError as error:
+            raise SpecError(f"{owner}.{option}={error}") from None
     return validated(model, owner, values, settings)
 
 
@@ -108,6 +110,17 @@ def _leaves(annotation: Any) -> list[Any]:
     return [annotation]
 
 
+def written_option(field: FieldInfo, value: Any) -> str:
+    """A JSON value of `field` as a spec writes it: text that would be read as something else stands in quotes."""
+    plain = written(value)
+    try:
+        if _value(field, plain) == value:
+            return plain
+    except SpecError:
+        pass
+    return written(value, quote=True)
+
+
 def _value(field: FieldInfo, text: str) -> Any:
     return _typed(field.annotation, text)
 
@@ -121,15 +134,19 @@ def _typed(annotation: Any, text: str) -> Any:
     for leaf in leaves:
         if typing.get_origin(leaf) is Literal:
             for choice in typing.get_args(leaf):
-                if text == written(choice):
+                if text == written(choice) or (isinstance(choice, str) and unquoted(text) == choice):
                     return choice
-    for leaf in leaves:
+    single = [leaf for leaf in leaves if typing.get_origin(leaf) is None and leaf is not type(None)]
+    # Where a single value would do as well, only brackets make a list or a mapping.
+    for leaf in leaves if text.startswith("[") or not single else ():
         origin, arguments = typing.get_origin(leaf), typing.get_args(leaf)
         if origin in (tuple, list):
             items = literal(text)
             if isinstance(items, dict):
                 return text
-            return [_typed(arguments[0], item) for item in (items if isinstance(items, list) else [items])]
+            items = items if isinstance(items, list) else [items]
+            kinds = arguments if origin is tuple and arguments[-1:] != (...,) else arguments[:1]
+            return [_typed(kinds[min(place, len(kinds) - 1)], item) for place, item in enumerate(items)]
         if origin is dict:
             found = literal(text)
             if found == []:
@@ -137,15 +154,15 @@ def _typed(annotation: Any, text: str) -> Any:
             if isinstance(found, dict):
                 return {key: _typed(arguments[1], item) for key, item in found.items()}
             return text
-    number = _number(text) if str not in leaves or {int, float} & set(leaves) else None
+    number = _number(text) if {int, float} & set(leaves) else None
     return unquoted(text) if number is None else number
 
 
 def _number(text: str) -> int | float | None:
-    """The number that `text` writes in plain digits; pydantic would also take 1_000 or a trailing .0 as text."""
+    """The number that `text` writes; None where it writes none."""
     for kind in (int, float):
         try:
-            return kind(text) if "_" not in text else None
+            return kind(text)
         except ValueError:
             continue
     return None
@@ -186,4 +203,5 @@ def _at(field: FieldInfo, location: tuple[int | str, ...]) -> str:
 
 
 def _reason(item: Any) -> str:
-    return printable(str(item["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, "))
+    text = str(item["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return printable(" ".join(text.split()))
