@@ -11,6 +11,8 @@ import typer
 
 from pairbench.cli import look, measure
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="pairbench",
     help="Which neural network compares two images best, how fast, and is it really better than that one?",
@@ -58,7 +60,7 @@ def invoke(arguments: list[str]) -> int:
         with _plugins_as_asked(arguments) as rest:
             result = app(rest, prog_name="pairbench", standalone_mode=False)
     except KeyboardInterrupt:
-        return _say("interrupted. Finished rounds are kept: run the same command again to go on.", 130)
+        return _interrupted()
     except BrokenPipeError:
         # Whoever read our output has gone, such as `head`; that is no fault.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -68,6 +70,9 @@ def invoke(arguments: list[str]) -> int:
             raise
         return _explain(error)
     sys.stdout.flush()
+    if result == INTERRUPTED:
+        # Some releases of typer turn Ctrl-C into this code themselves, without a word.
+        return _interrupted()
     return result if isinstance(result, int) else 0
 
 
@@ -99,7 +104,7 @@ def _explain(error: Exception) -> int:
 
     kind = type(error).__name__
     if kind == "Abort":
-        return _say("interrupted. Finished rounds are kept: run the same command again to go on.", 130)
+        return _interrupted()
     if kind == "NoArgsIsHelpError":
         # Its message is the whole help, whose lines must stay apart.
         return _say(str(error.format_message()), 2)  # type: ignore[attr-defined]
@@ -111,6 +116,10 @@ def _explain(error: Exception) -> int:
         return _say(printable(" ".join(str(error).split()), 1000), 1)
     text = printable(" ".join(f"{kind}: {error}".split()), 500)
     return _say(f"pairbench itself failed ({text}). Run again with --traceback and report what it prints.", 1)
+
+
+def _interrupted() -> int:
+    return _say("interrupted. Finished rounds are kept: run the same command again to go on.", INTERRUPTED)
 
 
 def _say(line: str, code: int) -> int:

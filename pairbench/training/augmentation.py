@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pairbench.config import Distortion
+
 ELASTIC_GRID = 4
 
 
-def distort(images: Tensor, amounts: Mapping[str, float], generator: torch.Generator, fill: Tensor) -> Tensor:
+def distort(images: Tensor, amounts: Mapping[Distortion, float], generator: torch.Generator, fill: Tensor) -> Tensor:
     """Images (N, C, H, W), each turned, scaled, sheared, shifted and bent by amounts drawn uniformly.
 
     Args:
@@ -37,10 +39,10 @@ def distort(images: Tensor, amounts: Mapping[str, float], generator: torch.Gener
     )
 
 
-def _matrices(count: int, height: int, width: int, amounts: Mapping[str, float], generator: torch.Generator) -> Tensor:
+def _matrices(count: int, height: int, width: int, amounts: Mapping[Distortion, float], generator: torch.Generator) -> Tensor:
     """(N, 2, 3) maps from output to input coordinates in [-1, 1]."""
 
-    def draw(name: str, columns: int = 1) -> Tensor:
+    def draw(name: Distortion, columns: int = 1) -> Tensor:
         return (torch.rand(count, columns, generator=generator) * 2 - 1) * amounts.get(name, 0.0)
 
     angle = draw("rotate").squeeze(1) * (math.pi / 180)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pairbench.config import TrainOptions
+from pairbench.config import Distortion, TrainOptions
 from pairbench.data import RoundData
 from pairbench.interfaces import Comparison, PairBatch
 from pairbench.metrics import answer_metrics, class_accuracy
@@ -58,7 +58,7 @@ def evaluate(
         model.eval()
         generator = torch.Generator().manual_seed(seed)
         for _ in range(max(copies, 1)):
-            amounts: dict[str, float] = {name: amount / 2 for name, amount in train.augment.items()} if copies else {}
+            amounts: dict[Distortion, float] = {name: amount / 2 for name, amount in train.augment.items()} if copies else {}
             scores.append(_evaluate_once(model, data, supervises, amounts, generator))
     return metrics(_mean(scores), data.target, data.classes)
 
@@ -77,7 +77,7 @@ def evaluate_in_training_mode(
 
 
 def _evaluate_once(
-    model: PairModel, data: RoundData, supervises: bool, amounts: dict[str, float], generator: torch.Generator
+    model: PairModel, data: RoundData, supervises: bool, amounts: dict[Distortion, float], generator: torch.Generator
 ) -> Scores:
     two_channel = model.pairing == "two_channel"
     embedded = [] if two_channel else _embed_once(model, data, amounts, generator)
@@ -97,7 +97,7 @@ def _evaluate_once(
 
 
 def _embed_once(
-    model: PairModel, data: RoundData, amounts: dict[str, float], generator: torch.Generator
+    model: PairModel, data: RoundData, amounts: dict[Distortion, float], generator: torch.Generator
 ) -> list[Tensor]:
     """For each view the embeddings of all images of the round; one tensor for all views where they share weights."""
     views = data.rows.shape[1]

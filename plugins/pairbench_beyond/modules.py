@@ -97,7 +97,8 @@ class OrderPosterior(nn.Module):
 class SamePosterior(nn.Module):
     """Class logits of two images (N, 2, K) -> log probabilities (N, 2) of (different, same).
 
-    P(same) is the sum of p_i q_i. The probability of different is summed over all other classes rather than taken as 1 - same, which would cancel.
+    P(same) is the sum of p_i q_i. The probability of different is summed over all other classes
+    rather than taken as 1 - same, which would cancel.
     """
 
     def forward(self, embeddings: Tensor) -> Tensor:
