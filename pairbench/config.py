@@ -161,8 +161,7 @@ class RunConfig:
     @cached_property
     def config_id(self) -> str:
         """Twelve hexadecimal digits that name this config: all of it but how many rounds are asked for."""
-        identity = {key: value for key, value in self.flat().items() if key != "train.rounds"}
-        return hashlib.sha256(canonical(identity).encode()).hexdigest()[:12]
+        return id_of(self.flat())
 
     def words(self) -> list[str]:
         """The shortest spec of this config: each slot, and every option that is not at its default."""
@@ -249,6 +248,12 @@ def from_flat(flat: Mapping[str, Any], registry: Registry | None = None) -> RunC
     except KeyError as error:
         raise SpecError(f"a config without {error}: expected every slot. Write it with RunConfig.flat().") from None
     return RunConfig(**models, pairing=pairing, train=validated(TrainOptions, "train", options("train")))
+
+
+def id_of(flat: Mapping[str, Any]) -> str:
+    """The config_id of the config whose `flat` form this is."""
+    identity = {key: value for key, value in flat.items() if key != "train.rounds"}
+    return hashlib.sha256(canonical(identity).encode()).hexdigest()[:12]
 
 
 def canonical(value: object) -> str:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pairbench
-from pairbench.config import RunConfig, canonical
+from pairbench.config import RunConfig, canonical, id_of
 from pairbench.registry import Registry, hash_files
 from pairbench.seeds import round_seed
 
 SCHEMA = 1
 STATUSES = ("finished", "diverged", "failed")
+COSTS = ("parameters", "flops_per_pair", "train_seconds", "peak_mib")
 # The core's rooms that decide what a round comes to; the others may change without making its record stale.
 _TRAINING_ROOMS = ("data.py", "metrics.py", "model.py", "seeds.py", "training")
 
@@ -110,6 +111,24 @@ def make_record(
     if error is not None:
         record["error"] = dict(error)
     return record
+
+
+def misshapen(record: Mapping[str, Any]) -> str:
+    """The first part of a record that what reads it could not use, such as "metrics"; "" where all is well."""
+    cost, error, provenance = record["cost"], record.get("error"), record["provenance"]
+    sound = {
+        "config": record["config_id"] == id_of(record["config"]) and _is_number(record["config"].get("train.epochs")),
+        "metrics": all(value is None or _is_number(value) for value in record["metrics"].values()),
+        "cost": (not cost and record["status"] == "failed") or all(_is_number(cost.get(name)) for name in COSTS),
+        "provenance": all(isinstance(provenance.get(name), str) for name in ("name", "created")),
+        "error": error is None
+        or (isinstance(error, dict) and all(isinstance(error.get(name), str) for name in ("reason", "traceback"))),
+    }
+    return next((part for part, well in sound.items() if not well), "")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def checksum(record: Mapping[str, Any]) -> str:

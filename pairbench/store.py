@@ -11,13 +11,15 @@ import errno
 import json
 import os
 import secrets
+import stat
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pairbench.errors import StoreError
-from pairbench.record import SCHEMA, STATUSES, Record, checksum, key_of
+from pairbench.errors import SpecError, StoreError
+from pairbench.record import SCHEMA, STATUSES, Record, checksum, key_of, misshapen
 from pairbench.text import printable
 
 DEFAULT_STORE = "pairbench-results"
@@ -38,9 +40,15 @@ class Store:
     """The records below one folder, which is made when the first is written."""
 
     def __init__(self, root: Path | str | None = None) -> None:
-        self.root = Path(root or os.environ.get("PAIRBENCH_STORE") or DEFAULT_STORE).expanduser()
-        if self.root.exists() and not self.root.is_dir():
-            raise StoreError(f"store {printable(str(self.root))} is a file: expected a folder. Choose another --store.")
+        named = Path(root or os.environ.get("PAIRBENCH_STORE") or DEFAULT_STORE)
+        try:
+            self.root = named.expanduser()
+            blocked = self.root.exists() and not self.root.is_dir()
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+            raise SpecError(f"store {printable(str(named))}: {reason}. Choose another --store.") from None
+        if blocked or "\0" in str(named):
+            raise SpecError(f"store {printable(str(named))} is no folder. Choose another --store.")
 
     def path(self, record: Record) -> Path:
         """Where `record` belongs; failures have names of their own, since a retry may finish the round."""
@@ -57,18 +65,8 @@ class Store:
         Raises:
             StoreError: the folder cannot be written.
         """
-        path = self.path(record)
         text = json.dumps(record | {"checksum": checksum(record)}, indent=1, allow_nan=False) + "\n"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if replace:
-                _rename(path, "superseded")
-            return _publish(path, text.encode())
-        except OSError as error:
-            raise StoreError(
-                f"cannot write to store {printable(str(self.root))}: {error.strerror or error}. "
-                "Mend that and run the same command again; finished rounds are kept."
-            ) from error
+        return self._publish(self.path(record), text, replace=replace)
 
     def read(self, config_ids: Iterable[str] | None = None) -> Scan:
         """Every record, or those of the given configs; damaged files are named, never used.
@@ -89,9 +87,14 @@ class Store:
         return scan
 
     def set_aside(self, damaged: Iterable[Path]) -> None:
-        """Rename damaged files, so that their rounds can be trained anew and nothing is deleted."""
-        for path in damaged:
-            _rename(path, "damaged")
+        """Rename damaged files, so that their rounds can be trained anew and nothing is deleted.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        with self._writing():
+            for path in damaged:
+                _rename(path, "damaged")
 
     def write_timing(self, timing: dict[str, Any]) -> None:
         """Keep a timing; it depends on the machine, so it is not a record and ends in `.timing`.
@@ -100,23 +103,34 @@ class Store:
             StoreError: the folder cannot be written.
         """
         path = self.root / timing["config_id"] / f"{timing['created'].replace(':', '')}-{secrets.token_hex(4)}.timing"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _publish(path, (json.dumps(timing, indent=1, allow_nan=False) + "\n").encode())
-        except OSError as error:
-            raise StoreError(
-                f"cannot write to store {printable(str(self.root))}: {error.strerror or error}."
-            ) from error
+        self._publish(path, json.dumps(timing | {"checksum": checksum(timing)}, indent=1, allow_nan=False) + "\n")
 
     def timings(self, config_id: str) -> list[dict[str, Any]]:
         """The sound timings of a config, oldest first."""
         found = []
         for path in sorted((self.root / config_id).glob("*.timing")):
             with contextlib.suppress(OSError, ValueError):
-                timing = json.loads(path.read_text())
-                if isinstance(timing, dict) and timing.get("config_id") == config_id:
+                timing = _plain(path)
+                if timing.pop("checksum", "") == checksum(timing) and timing.get("config_id") == config_id:
                     found.append(timing)
         return found
+
+    def _publish(self, path: Path, text: str, *, replace: bool = False) -> bool:
+        with self._writing():
+            if not path.parent.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _sync_folder(self.root)
+            return _publish(path, text.encode(), replace=replace)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to store {printable(str(self.root))}: {error.strerror or error}. "
+                "Mend that and run the same command again; finished rounds are kept."
+            ) from error
 
     def _files(self, config_ids: Iterable[str] | None) -> Iterator[Path]:
         try:
@@ -138,13 +152,16 @@ def _rename(path: Path, why: str) -> None:
         path.rename(path.with_suffix(f".{why}-{secrets.token_hex(4)}"))
 
 
-def _publish(path: Path, content: bytes) -> bool:
+def _publish(path: Path, content: bytes, *, replace: bool) -> bool:
     temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if replace:
+            # Only now that the new record is on the disk: a full disk must not cost the old one its name.
+            _rename(path, "superseded")
         first = _link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -153,6 +170,7 @@ def _publish(path: Path, content: bytes) -> bool:
 
 
 def _link(temporary: Path, path: Path) -> bool:
+    """Give `temporary` its final name unless that is taken; whether it was free."""
     try:
         os.link(temporary, path)
         return True
@@ -161,15 +179,25 @@ def _link(temporary: Path, path: Path) -> bool:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-    # No hard links here (some network and FAT file systems): the claim file decides who is first.
-    claim = path.with_suffix(".claim")
-    try:
-        os.close(os.open(claim, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
+    # No hard links here (some network and FAT file systems): writers take turns, and the first finds the name free.
+    with _turn(path.parent):
         if path.exists():
             return False
-    temporary.rename(path)
-    return True
+        temporary.rename(path)
+        return True
+
+
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Hold a lock on `folder` that ends with this process; Windows needs none, since it renames to free names alone."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with (folder / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _sync_folder(folder: Path) -> None:
@@ -178,18 +206,31 @@ def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        # Some file systems have no way to sync a folder; the record itself is synced.
+        if error.errno not in {errno.EINVAL, errno.EBADF, *_NO_LINKS}:
+            raise
     finally:
         os.close(handle)
 
 
-def _verified(path: Path) -> Record:
-    """The record in `path`; ValueError says what is wrong with it."""
+def _plain(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; ValueError says what is wrong with it."""
+    # A folder, a pipe or a device would make reading fail, or wait for ever.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("not a file")
     try:
-        record = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         raise ValueError("not JSON") from None
-    if not isinstance(record, dict):
+    if not isinstance(value, dict):
         raise ValueError("not a record")
+    return value
+
+
+def _verified(path: Path) -> Record:
+    """The record in `path`; ValueError says what is wrong with it."""
+    record = _plain(path)
     if record.get("schema") != SCHEMA:
         raise ValueError(f"schema {printable(str(record.get('schema')), 20)}: this pairbench reads {SCHEMA}")
     for name, kind in (_FIELDS | _PARTS).items():
@@ -200,10 +241,13 @@ def _verified(path: Path) -> Record:
     try:
         sound = record.get("checksum") == checksum(record)
         named = path.name.startswith(f"{record['round']:04d}-{key_of(record)[:32]}.")
-    except (ValueError, KeyError, TypeError):
-        raise ValueError("a field is missing") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError("a field is missing or holds no plain value") from None
     if not sound:
         raise ValueError("its checksum does not match its content")
     if not named or path.parent.name != record["config_id"]:
         raise ValueError("its name does not match its content")
+    wrong = misshapen(record)
+    if wrong:
+        raise ValueError(f"{wrong} is missing or of the wrong type")
     return record
