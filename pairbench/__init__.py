@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         Probability,
     )
     from pairbench.results import Result, Results
-    from pairbench.runner import compare, leaderboard, run
+    from pairbench.runner import ablate, compare, leaderboard, run
 
 _HOMES = {
     "config": ["RunConfig", "TrainOptions"],
@@ -69,7 +69,7 @@ _HOMES = {
         "Probability",
     ],
     "results": ["Result", "Results"],
-    "runner": ["compare", "leaderboard", "run"],
+    "runner": ["ablate", "compare", "leaderboard", "run"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -99,6 +99,7 @@ __all__ = [
     "StoreError",
     "TrainOptions",
     "WorkerError",
+    "ablate",
     "compare",
     "hookimpl",
     "leaderboard",

@@ -45,7 +45,7 @@ def comparison_of(names: Sequence[str], results: Results, metric: str, registry:
     Raises:
         SpecError: a name names nothing or too much, there are fewer than two, or they did not see the same task.
     """
-    chosen = [_find(name, results, registry) for name in names]
+    chosen = [find(name, results, registry) for name in names]
     if len({id(result) for result in chosen}) < 2 or len({id(result) for result in chosen}) < len(chosen):
         raise SpecError(
             "nothing to compare: expected two different results. Name each once, by spec, name or config_id."
@@ -62,7 +62,12 @@ def comparison_of(names: Sequence[str], results: Results, metric: str, registry:
     return Comparison(tuple(chosen), metric, verdicts(chosen, metric))
 
 
-def _find(name: str, results: Results, registry: Registry) -> Result:
+def find(name: str, results: Results, registry: Registry) -> Result:
+    """The result that `name` (a spec, a name or a config_id) names.
+
+    Raises:
+        SpecError: there is none, or more than one.
+    """
     found = [result for result in results if name in (result.name, result.config_id)]
     if not found and len(name) >= 4:
         found = [result for result in results if result.config_id.startswith(name)]

@@ -17,7 +17,7 @@ from pairbench.suite import Published
 if TYPE_CHECKING:
     import pandas
 
-MAIN_METRICS = ("accuracy", "f1", "auc", "loss", "class_accuracy")
+SPENT = ("train_seconds", "cpu_seconds", "peak_mib")
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,13 @@ class Result:
 
     @property
     def cost(self) -> dict[str, Any]:
-        """parameters, flops_per_pair, and the medians of train_seconds and peak_mib; empty where no round has ended."""
+        """parameters, flops_per_pair, and the medians of train_seconds, cpu_seconds and peak_mib; empty where no round
+        has ended."""
         costs = [record["cost"] for record in self.records if record["cost"]]
         if not costs:
             return {}
         middle = len(costs) // 2
-        spent = {name: sorted(cost[name] for cost in costs)[middle] for name in ("train_seconds", "peak_mib")}
+        spent = {name: sorted(cost[name] for cost in costs)[middle] for name in SPENT}
         return {"parameters": costs[0]["parameters"], "flops_per_pair": costs[0]["flops_per_pair"], **spent}
 
     def values(self, metric: str) -> dict[int, float]:

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pairbench.comparison import Comparison, comparison_of
+from pairbench.ablation import Ablation, ablation_of, without_each
+from pairbench.comparison import Comparison, comparison_of, find
 from pairbench.config import RunConfig, resolve
 from pairbench.environment import cores, machine
-from pairbench.errors import MismatchError, SpecError
+from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
 from pairbench.events import EpochFinished, RunStarted
+from pairbench.interfaces import PairDataset
 from pairbench.plan import Job, Known, Member, cut, pending
 from pairbench.record import Context, Record, group_of
 from pairbench.registry import Registry, installed
 from pairbench.results import Result, Results
-from pairbench.spec import expand, parse, split_words, unknown
+from pairbench.spec import Settings, expand, override, parse, single, split_words, unknown
 from pairbench.store import Store
 from pairbench.suite import Entry, find_suite
 from pairbench.text import printable
@@ -96,12 +98,22 @@ def make_plan(
         raise SpecError("RunConfig objects stand alone: give either objects, or words and a suite.")
     found: list[tuple[str, Entry | None, RunConfig]]
     if suite is not None:
-        chosen = find_suite(suite, registry)
-        found = list((chosen.only(only) if only else chosen).configs(text, registry))
-        name = chosen.name
+        whole = find_suite(suite, registry)
+        found = list(whole.only(only).configs(text, registry))
+        name = whole.name
     else:
         configs = typed or [resolve(settings, registry) for settings in expand(parse(text))]
         found, name = [(str(config), None, config) for config in configs], None
+    return plan_of(found, name, registry)
+
+
+def plan_of(found: Sequence[tuple[str, Entry | None, RunConfig]], suite: str | None, registry: Registry) -> Plan:
+    """The plan of named configs, each with the suite's entry that it comes from.
+
+    Raises:
+        SpecError: two of them are the same config.
+        DataError: the data of one cannot be had.
+    """
     seen: dict[str, str] = {}
     for label, _, config in found:
         if config.config_id in seen:
@@ -115,9 +127,21 @@ def make_plan(
     for label, _, config in found:
         key = f"{config.dataset.name} {config.dataset!r}"
         if key not in digests:
-            digests[key] = config.dataset.digest()
+            digests[key] = _digest(config.dataset)
         members.append(Member(label, config, Context.of(config, digests[key], registry)))
-    return Plan(tuple(members), tuple(entry for _, entry, _ in found), name)
+    return Plan(tuple(members), tuple(entry for _, entry, _ in found), suite)
+
+
+def _digest(dataset: PairDataset) -> str:
+    try:
+        return dataset.digest()
+    except PairbenchError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"dataset '{dataset.name}' cannot tell a digest of its data ({type(error).__name__}: {error}). "
+            "Mend its plugin, or check the paths in its options."
+        ) from error
 
 
 class Run:
@@ -311,3 +335,63 @@ def compare(*names: str, store: str | Path | None = None, metric: str = "accurac
     """
     results = stored(Store(store))
     return comparison_of(names, results, metric, installed())
+
+
+def chosen(names: Sequence[str] = (), *, suite: str | None = None, store: str | Path | None = None) -> Results:
+    """The results of the store that `names` name (each a spec, a name or a config_id) or that `suite` ran; else all.
+
+    Raises:
+        SpecError: a name is not in the store, or nothing is left.
+        StoreError: the store cannot be read.
+    """
+    results = stored(Store(store))
+    items = [find(name, results, installed()) for name in names] if names else list(results)
+    if suite is not None:
+        items = [item for item in items if any(r["provenance"].get("suite") == suite for r in item.records)]
+    if not items:
+        what = f"suite {suite}" if suite else "anything"
+        raise SpecError(f"no records of {printable(what, 60)} in {printable(str(results.store))}. Run it first.")
+    return Results(tuple(items), results.store, results.damaged)
+
+
+def ablate(
+    *words: str,
+    suite: str | None = None,
+    only: str | None = None,
+    off: Sequence[str] = (),
+    metric: str = "accuracy",
+    store: str | Path | None = None,
+    workers: int | None = None,
+    display: Any = None,
+) -> Ablation:
+    """Train a config and the same without each of its ingredients, and say what each is worth.
+
+    Args:
+        words: the config; with `suite`, words that lie over its entry.
+        suite: take the config from this suite.
+        only: the entry to take; needed where the suite has more than one.
+        off: further variants, each as words that are laid over the config.
+        metric: the figure whose differences are shown.
+        store: the folder of the records.
+        workers: processes that train at once; 0 trains in this process.
+        display: an object with event hooks.
+
+    Raises:
+        InputError: a word is wrong, there is nothing to turn off, or a variant does not fit together.
+        StoreError: the store cannot be read or written.
+    """
+    registry = installed()
+    base: Settings = {}
+    if suite is not None:
+        entries = find_suite(suite, registry).only([only] if only else []).entries
+        if len(entries) != 1:
+            raise SpecError(f"suite {suite} has {len(entries)} entries: expected one. Add --only NAME.")
+        base = single(parse(entries[0].words))
+    elif only:
+        raise SpecError("--only names an entry of a suite, and there is none. Add --suite NAME.")
+    settings = override(base, single(parse(word for item in words for word in split_words(item))))
+    found = without_each(settings, registry, off)
+    results = Run(
+        plan_of([(name, None, config) for name, config in found], None, registry), Store(store), registry, display
+    ).go(workers=workers, timing=False, fresh=False, retry_failed=False, round_timeout=None)
+    return ablation_of([name for name, _ in found[1:]], results, metric)

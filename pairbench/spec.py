@@ -125,6 +125,18 @@ def expand(parsed: dict[str, list[str]]) -> list[Settings]:
     return [dict(zip(parsed, point, strict=True)) for point in itertools.product(*parsed.values())]
 
 
+def single(parsed: dict[str, list[str]]) -> Settings:
+    """The settings where no key has more than one value.
+
+    Raises:
+        SpecError: a key has several.
+    """
+    for key, values in parsed.items():
+        if len(values) > 1:
+            raise SpecError(f"{key} has {len(values)} values: expected one config, not a grid. Name one value.")
+    return {key: values[0] for key, values in parsed.items()}
+
+
 def override(base: Settings, change: Settings) -> Settings:
     """`base` with `change` laid over it; a slot that gets another component drops the options of the old one."""
     replaced = {key for key, value in change.items() if "." not in key and base.get(key, value) != value}

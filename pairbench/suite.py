@@ -57,11 +57,13 @@ class Suite:
     home: str = ""
 
     def only(self, names: Sequence[str]) -> Suite:
-        """The suite with the entries `names` alone; upper and lower case are the same.
+        """The suite with the entries `names` alone, all where there are none; upper and lower case are the same.
 
         Raises:
             SpecError: an entry does not exist.
         """
+        if not names:
+            return self
         known = {entry.name.lower(): entry for entry in self.entries}
         for name in names:
             if name.lower() not in known:

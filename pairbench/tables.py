@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pairbench.ablation import Ablation
 from pairbench.comparison import Comparison
 from pairbench.config import canonical
 from pairbench.ranking import against_best, agreement, comparable_key
@@ -116,6 +117,31 @@ def of_comparison(comparison: Comparison) -> Document:
     return Document((Table(f"{title(comparison.metric)}, first - second", columns, tuple(rows), 3, (note,)),))
 
 
+def of_ablation(ablation: Ablation) -> Document:
+    """One row for each ingredient: the figure without it, and what it adds."""
+    metric, whole = ablation.metric, ablation.results[0]
+    scale, unit = (100, " points") if metric.removeprefix("validation_") in PERCENT else (1, "")
+    rows = [("whole", mean_std(metric, whole.summary.get(metric)), "", "", "", "", _rounds(whole))]
+    for place, name in enumerate(ablation.names, start=1):
+        result, verdict = ablation.results[place], ablation.verdicts.get(name)
+        row = [name, mean_std(metric, result.summary.get(metric))]
+        if verdict is None:
+            row += ["-", "-", "-", "unknown"]
+        else:
+            value = verdict.difference
+            known = value.low is not None and value.high is not None
+            interval = f"{(value.low or 0) * scale:+.2f} to {(value.high or 0) * scale:+.2f}" if known else "-"
+            effect = {"better": "helps", "worse": "harms", "tie": "no effect shown"}.get(verdict.word, verdict.word)
+            row += [f"{value.mean * scale:+.2f}{unit}", interval, _p(verdict.corrected), effect]
+        rows.append((*row, _rounds(result)))  # type: ignore[arg-type]
+    columns = ("variant", title(metric), "effect", "95% interval", "p (Holm)", "what is left out", "rounds")
+    note = "effect: the whole config minus the variant, paired by round; all rows are corrected together"
+    return Document(
+        (Table(f"What each ingredient is worth: {title(metric)}", columns, tuple(rows), 1, (note,)),),
+        tuple(_notes(ablation.results)),
+    )
+
+
 def title(metric: str) -> str:
     """The name of a metric as a table shows it."""
     plain = metric.removeprefix("validation_")
@@ -184,7 +210,7 @@ def _cost(result: Result) -> Table:
         rows += [
             ("parameters", f"{cost['parameters']:,}", ""),
             ("operations", f"{count(cost['flops_per_pair'])}FLOP", "for one pair"),
-            ("training", f"{cost['train_seconds']:.1f} s", "for one round, median"),
+            ("training", f"{cost['cpu_seconds']:.1f} s", "of processor time for one round, median"),
         ]
     if timing:
         latency = timing["latency_ms"]
@@ -236,7 +262,11 @@ def _many(items: Sequence[Result], metric: str | None) -> Table:
         row += [mean_std(name, item.summary.get(name)) for name in metrics]
         row.append(_rounds(item))
         cost = item.cost
-        row += [f"{cost['parameters']:,}", count(cost["flops_per_pair"])] if cost else ["-", "-"]
+        row += (
+            [f"{cost['parameters']:,}", count(cost["flops_per_pair"]), f"{cost['cpu_seconds']:.1f}"]
+            if cost
+            else ["-"] * 3
+        )
         if timed:
             row += _speeds(item.timing)
         if metric is not None:
@@ -422,7 +452,16 @@ def results_csv(results: Results) -> str:
     parts = ("mean", "std", "low", "high", "rounds")
     speeds = ("training_pairs_per_second", "inference_pairs_per_second")
     header = ["name", "config_id", *(f"{metric}_{part}" for metric in metrics for part in parts)]
-    header += ["finished", "diverged", "failed", "parameters", "flops_per_pair", "train_seconds", *speeds]
+    header += [
+        "finished",
+        "diverged",
+        "failed",
+        "parameters",
+        "flops_per_pair",
+        "train_seconds",
+        "cpu_seconds",
+        *speeds,
+    ]
     header += ["latency_ms_p50", "latency_ms_p95", "config"]
     rows: list[list[Any]] = []
     for item in results:
@@ -431,7 +470,7 @@ def results_csv(results: Results) -> str:
             summary = item.summary.get(metric)
             row += [getattr(summary, part) if summary else None for part in parts]
         row += [len(item.finished), len(item.diverged), len(item.failed)]
-        row += [item.cost.get(name) for name in ("parameters", "flops_per_pair", "train_seconds")]
+        row += [item.cost.get(name) for name in ("parameters", "flops_per_pair", "train_seconds", "cpu_seconds")]
         timing = item.timing or {}
         row += [timing.get(name, {}).get("median") for name in speeds]
         row += [timing.get("latency_ms", {}).get(name) for name in ("p50", "p95")]

@@ -99,9 +99,16 @@ def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit) -> None
     engine = Loop(member.config, device)
     pools: dict[str, PairPool] = {split: open_pool(folder / split) for split in interfaces.SPLITS}
     for index in task.rounds:
+        started = time.process_time()
         try:
             outcome = _one_round(engine, member.config, pools, index, number, emit)
-            record = outcome_record(job, member, index, outcome, cost, environment(device, job.threads))
+            spent = {
+                "train_seconds": round(outcome.train_seconds, 4),
+                "cpu_seconds": round(time.process_time() - started, 4),
+                "peak_mib": round(peak_mib(), 1),
+            }
+            here = environment(device, job.threads)
+            record = outcome_record(job, member, index, outcome, asdict(cost) | spent, here)
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
             _reraise(error)
             emit(fail(job, number, index, explain(error), environment(device, job.threads)))
@@ -151,10 +158,9 @@ def _one_round(
 
 
 def outcome_record(
-    job: Job, member: Member, index: int, outcome: Outcome, cost: Profile, environment: Mapping[str, Any]
+    job: Job, member: Member, index: int, outcome: Outcome, cost: Mapping[str, Any], environment: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The record of a round that was trained to its end or diverged."""
-    spent = {"train_seconds": round(outcome.train_seconds, 4), "peak_mib": round(peak_mib(), 1)}
     return make_record(
         member.config,
         index,
@@ -162,7 +168,7 @@ def outcome_record(
         status=outcome.status,
         name=member.name,
         suite=job.suite,
-        cost=asdict(cost) | spent,
+        cost=cost,
         environment=environment,
         metrics=outcome.metrics,
         curves=outcome.curves,

@@ -9,7 +9,7 @@ from collections.abc import Generator
 
 import typer
 
-from pairbench.cli import look, measure
+from pairbench.cli import explore, look, measure
 
 INTERRUPTED = 130
 
@@ -27,6 +27,8 @@ app.command("show")(look.show)
 app.command("leaderboard")(measure.leaderboard)
 app.command("compare")(measure.compare)
 app.command("timing")(measure.timing)
+app.command("ablate")(explore.ablate)
+app.command("plot")(explore.plot)
 app.command("doctor")(look.doctor)
 
 

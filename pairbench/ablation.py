@@ -1,0 +1,140 @@
+"""What each ingredient of a config is worth: the same config without it, round by round on the same data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pairbench.config import DEFAULTS, RunConfig, resolve
+from pairbench.errors import SpecError
+from pairbench.ranking import Verdict, difference, verdict_dict, word
+from pairbench.registry import Registry
+from pairbench.results import Results
+from pairbench.spec import Settings, expand, override, parse
+from pairbench.statistics import holm
+
+# Options that make one ingredient: one of them alone at its default would be another recipe, not the recipe without it.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "optimiser": (
+        "train.optimizer",
+        "train.learning_rate",
+        "train.weight_decay",
+        "train.decay_all",
+        "train.optimizer_options",
+    ),
+    "schedule": ("train.schedule", "train.warmup", "train.schedule_options"),
+    "augmentation": ("train.augment", "train.tta"),
+    "test-time augmentation": ("train.tta",),
+    "pair swap": ("train.swap",),
+    "re-pairing": ("train.repair",),
+    "weight averaging": ("train.ema",),
+    "ensemble": ("train.members",),
+    "gradient clipping": ("train.clip_norm",),
+    "normalisation": ("train.normalize",),
+    "precision": ("train.precision",),
+    "batch size": ("train.batch_size",),
+}
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A config, the same without each of its ingredients, and the verdict on whole - without, corrected together.
+
+    results: the whole config's result first, then those without an ingredient, in the order of `names`.
+    """
+
+    names: tuple[str, ...]
+    results: Results
+    metric: str
+    verdicts: dict[str, Verdict]
+
+    def to_dict(self) -> dict[str, Any]:
+        """This ablation as plain values."""
+        whole = self.results[0]
+        effects = [
+            {"variant": name, **verdict_dict(whole, self.results[number], self.verdicts[name])}
+            for number, name in enumerate(self.names, start=1)
+            if name in self.verdicts
+        ]
+        return {"schema": 1, "metric": self.metric, "effects": effects, "results": self.results.to_dict()["results"]}
+
+    def to_json(self) -> str:
+        """This ablation as one JSON document."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+
+    def __str__(self) -> str:
+        from pairbench import tables
+
+        return tables.to_text(tables.of_ablation(self))
+
+
+def without_each(settings: Settings, registry: Registry, off: Sequence[str] = ()) -> list[tuple[str, RunConfig]]:
+    """(name, config) of the whole config and of the same without each ingredient.
+
+    An ingredient is a component, a pairing or a group of train options that `settings` put away from the default.
+
+    Args:
+        settings: the whole config.
+        registry: where components are found.
+        off: further variants, each as words that are laid over the whole config, such as "loss=cross_entropy".
+
+    Raises:
+        SpecError: a word is wrong, or there is nothing to turn off.
+    """
+    whole = resolve(settings, registry)
+    found = [("whole", whole)]
+    for name, smaller in [*_slots(settings), *_groups(settings)]:
+        config = resolve(smaller, registry)
+        if config.config_id not in {other.config_id for _, other in found}:
+            found.append((f"without {name}", config))
+    for words in off:
+        points = expand(parse(words.split()))
+        found += [(f"with {_spelt(point)}", resolve(override(settings, point), registry)) for point in points]
+    if len(found) == 1:
+        raise SpecError("nothing to turn off: every option is at its default. Name options, or use --off KEY=VALUE.")
+    return found
+
+
+def _slots(settings: Settings) -> list[tuple[str, Settings]]:
+    found = []
+    for slot in ("encoder", "head", "loss", "pairing"):
+        mine = [key for key in settings if key.split(".")[0] == slot]
+        if mine:
+            smaller = {key: value for key, value in settings.items() if key not in mine}
+            name = settings.get(slot, DEFAULTS[slot])
+            found.append(
+                (f"{slot}={name}" + (f" ({DEFAULTS[slot]})" if name != DEFAULTS[slot] else "'s options"), smaller)
+            )
+    return found
+
+
+def _groups(settings: Settings) -> list[tuple[str, Settings]]:
+    grouped = {option for options in GROUPS.values() for option in options}
+    # Data, seeds and how long to train are no ingredients: without them there is no recipe.
+    apart = {f"train.{name}" for name in ("rounds", "seed", "epochs", "evaluate_every", "device", "evaluation")}
+    single = {key: (key,) for key in settings if key.startswith("train.") and key not in grouped | apart}
+    found = []
+    for name, options in [*GROUPS.items(), *single.items()]:
+        if any(option in settings for option in options):
+            found.append((name, {key: value for key, value in settings.items() if key not in options}))
+    return found
+
+
+def _spelt(settings: Settings) -> str:
+    return " ".join(f"{key}={value}" for key, value in settings.items())
+
+
+def ablation_of(names: Sequence[str], results: Results, metric: str) -> Ablation:
+    """The effects that `results` show: the whole config first, then without each of `names`."""
+    whole = results[0]
+    found = {name: difference(whole, results[number], metric) for number, name in enumerate(names, start=1)}
+    known = {name: value for name, value in found.items() if value is not None}
+    tested = [name for name, value in known.items() if value.p is not None]
+    corrected = dict(zip(tested, holm([known[name].p or 0.0 for name in tested]), strict=True))
+    verdicts = {
+        name: Verdict(metric, value, corrected.get(name), word(value, corrected.get(name), metric))
+        for name, value in known.items()
+    }
+    return Ablation(tuple(names), results, metric, verdicts)

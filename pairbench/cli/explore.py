@@ -1,0 +1,75 @@
+"""Commands that explain what was measured: ablate and plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pairbench.cli.measure import MetricOption, QuietOption, Words, WorkersOption
+from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, emit
+
+
+def ablate(
+    words: Words = None,
+    suite: Annotated[str | None, typer.Option(help="Take the config from this suite.")] = None,
+    only: Annotated[str | None, typer.Option(help="The suite's entry to take.")] = None,
+    off: Annotated[
+        list[str] | None,
+        typer.Option(help='A further variant: words laid over the config, such as "loss=cross_entropy". Repeatable.'),
+    ] = None,
+    metric: MetricOption = "accuracy",
+    store: StoreOption = None,
+    form: FormatOption = Format.table,
+    workers: WorkersOption = None,
+    quiet: QuietOption = False,
+    traceback: TracebackOption = False,
+) -> int:
+    """Turn each ingredient of a config off in turn, and show its effect with an interval."""
+    import pairbench
+    from pairbench import tables
+    from pairbench.progress import display
+
+    with display(quiet=quiet) as progress:
+        found = pairbench.ablate(
+            *(words or []),
+            suite=suite,
+            only=only,
+            off=off or [],
+            metric=metric,
+            store=store,
+            workers=workers,
+            display=progress,
+        )
+    emit(form, tables.of_ablation(found), found.to_dict())
+    return 1 if found.results.failed else 0
+
+
+def plot(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RESULT]...", help="Names, config_ids or specs; all where none is.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write: .svg, .png or .pdf.")] = Path(
+        "pairbench.svg"
+    ),
+    curves: Annotated[bool, typer.Option("--curves", help="Draw learning curves instead.")] = False,
+    suite: Annotated[str | None, typer.Option(help="Only what was run for this suite.")] = None,
+    metric: MetricOption = "accuracy",
+    cost: Annotated[
+        str, typer.Option(help="cpu_seconds, flops_per_pair, parameters, inference, training or latency.")
+    ] = "cpu_seconds",
+    store: StoreOption = None,
+    traceback: TracebackOption = False,
+) -> int:
+    """Draw accuracy against cost, or learning curves, from the store."""
+    from pairbench.plots import against_cost, learning_curves
+    from pairbench.runner import chosen
+
+    results = chosen(names or [], suite=suite, store=store)
+    if curves:
+        learning_curves(results.items, out)
+    else:
+        against_cost(results, out, metric=metric, cost=cost)
+    print(out)
+    return 0
