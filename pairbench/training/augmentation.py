@@ -39,7 +39,9 @@ def distort(images: Tensor, amounts: Mapping[Distortion, float], generator: torc
     )
 
 
-def _matrices(count: int, height: int, width: int, amounts: Mapping[Distortion, float], generator: torch.Generator) -> Tensor:
+def _matrices(
+    count: int, height: int, width: int, amounts: Mapping[Distortion, float], generator: torch.Generator
+) -> Tensor:
     """(N, 2, 3) maps from output to input coordinates in [-1, 1]."""
 
     def draw(name: Distortion, columns: int = 1) -> Tensor:

@@ -58,7 +58,9 @@ def evaluate(
         model.eval()
         generator = torch.Generator().manual_seed(seed)
         for _ in range(max(copies, 1)):
-            amounts: dict[Distortion, float] = {name: amount / 2 for name, amount in train.augment.items()} if copies else {}
+            amounts: dict[Distortion, float] = (
+                {name: amount / 2 for name, amount in train.augment.items()} if copies else {}
+            )
             scores.append(_evaluate_once(model, data, supervises, amounts, generator))
     return metrics(_mean(scores), data.target, data.classes)
 
