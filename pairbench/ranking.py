@@ -106,12 +106,12 @@ def agreement(ours: Summary, published: Published) -> str:
     within two of our standard deviations where the published spread is unknown."""
     gap = ours.mean - published.mean
     side = "higher" if gap > 0 else "lower"
-    if published.std is not None and published.rounds is not None and ours.std is not None and ours.rounds > 1:
-        other = Summary(published.mean, published.std, None, None, published.rounds)
-        p = welch(ours, other).p
-        return "agrees" if p is None or p > 1 - LEVEL else side
     if ours.std is None:
         return "one round"
+    if published.std is not None and published.rounds is not None and published.rounds > 1:
+        p = welch(ours, Summary(published.mean, published.std, None, None, published.rounds)).p
+        if p is not None:
+            return "agrees" if p > 1 - LEVEL else side
     return "agrees" if abs(gap) <= 2 * ours.std else side
 
 

@@ -128,7 +128,8 @@ def misshapen(record: Mapping[str, Any]) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # Beyond any figure of a network, and below what would overflow when it is squared and summed.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100
 
 
 def checksum(record: Mapping[str, Any]) -> str:

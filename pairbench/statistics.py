@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEVEL = 0.95
+# Differences that are equal but for the last digits of a float64, relative to the values.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,10 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Difference:
         raise ValueError("no rounds to compare")
     if summary.std is None:
         return Difference(summary.mean, None, None, None, summary.rounds, "paired")
-    if summary.std == 0:
+    if summary.std <= _ROUNDING * max(map(abs, (*first, *second))):
         # Equal differences leave the t-test nothing to divide by; the sign test still counts them.
-        p = 1.0 if summary.mean == 0 else 2 * 0.5**summary.rounds
+        equal = abs(summary.mean) <= _ROUNDING * max(map(abs, (*first, *second)))
+        p = 1.0 if equal else 2 * 0.5**summary.rounds
     else:
         p = _t_tail(summary.mean / (summary.std / math.sqrt(summary.rounds)), summary.rounds - 1)
     return Difference(summary.mean, summary.low, summary.high, p, summary.rounds, "paired")
@@ -76,7 +79,7 @@ def welch(first: Summary, second: Summary) -> Difference:
     """The difference of two summaries whose rounds share no data, by Welch's t-test."""
     mean = first.mean - second.mean
     rounds = min(first.rounds, second.rounds)
-    if first.std is None or second.std is None:
+    if first.std is None or second.std is None or rounds < 2:
         return Difference(mean, None, None, None, rounds, "welch")
     parts = [summary.std**2 / summary.rounds for summary in (first, second)]  # type: ignore[operator]
     variance = sum(parts)

@@ -102,6 +102,8 @@ def test_the_checksum_is_of_everything_but_itself() -> None:
         ({"metrics": {"accuracy": "high"}}, "metrics"),
         ({"metrics": {"accuracy": True}}, "metrics"),
         ({"metrics": {"accuracy": [1]}}, "metrics"),
+        ({"metrics": {"loss": 1e308}}, "metrics"),
+        ({"metrics": {"loss": 10**400}}, "metrics"),
         ({"cost": {}}, "cost"),
         ({"cost": {"parameters": "many", "flops_per_pair": 1, "train_seconds": 1, "peak_mib": 1}}, "cost"),
         ({"provenance": {"data": "", "code": {}}}, "provenance"),
