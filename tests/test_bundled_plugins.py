@@ -1,0 +1,52 @@
+"""Every component that pairbench brings keeps every rule of the conformance kit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pairbench.interfaces import Component
+from pairbench.registry import installed
+from pairbench.testing import conformance
+
+# A second recipe of each component, away from its defaults; small, where the default is large.
+VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
+    "mnist_pairs": ({"size": 28, "train_pairs": 20, "validation_pairs": 10, "test_pairs": 10},),
+    "mlp": ({"hidden": (8, 8), "embedding_dim": None, "bias": False},),
+    "cnn": ({"channels": (4,), "embedding_dim": None},),
+    "pooled_cnn": ({"kernel_size": 3, "dropout": 0.0},),
+    "elman_rnn": ({"hidden": 8, "bias": True},),
+    "deep_cnn": ({"channels": (4, 8), "batch_norm": (1, 2), "dropout": ()},),
+    "concat_linear": ({"bias": False},),
+    "concat_mlp": ({"hidden": (8,), "bias": False},),
+    "aux": ({"classifier": "linear", "weights": (0.0, 0.5, 1.0)},),
+}
+
+
+def bundled() -> list[type[Component]]:
+    """The component classes of the distribution pairbench itself."""
+    claims = [claim for known in installed().components.values() for found in known.values() for claim in found]
+    return [claim.component for claim in claims if claim.origin.distribution == "pairbench"]
+
+
+def recipes() -> list[Component]:
+    """Each bundled component as it comes, and its variants."""
+    found = []
+    for kind in bundled():
+        if not any(field.is_required() for field in kind.model_fields.values()):
+            found.append(kind())
+        found += [kind(**options) for options in VARIANTS.get(kind.name, ())]
+    return found
+
+
+test_bundled = conformance(*recipes())
+
+
+def test_every_bundled_component_is_checked() -> None:
+    assert {type(recipe) for recipe in recipes()} == set(bundled())
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_names_a_bundled_component(name: str) -> None:
+    assert name in {kind.name for kind in bundled()}
