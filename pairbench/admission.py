@@ -15,7 +15,10 @@ BUNDLED = "pairbench"
 
 def distribution_of(entry: EntryPoint) -> tuple[str, str]:
     """The name and version of the distribution that brings `entry`."""
-    return (str(entry.dist.name), str(entry.dist.version)) if entry.dist else ("unknown", "")
+    try:
+        return (entry.dist.name or "unknown", entry.dist.version or "") if entry.dist else ("unknown", "")
+    except Exception:  # noqa: BLE001 - half a distribution, as a broken installation leaves it, has no metadata
+        return "unknown", ""
 
 
 def chosen() -> set[str] | None:

@@ -163,7 +163,7 @@ def _load_plugin(registry: Registry, entry: EntryPoint) -> None:
         plugin = entry.load()
         registry.manager.register(plugin, name=key)
         registry.manager.check_pending()
-        origin = Origin(distribution, version, entry.name, source_hash(sys.modules.get(entry.module)))
+        origin = Origin(distribution, version, entry.name, _package_hash(entry.module))
         found = [_checked(component) for component in _call(registry, key, "pairbench_components")]
         _refuse_twice(registry, distribution, found)
         suites = [_suite(path) for path in _call(registry, key, "pairbench_suites")]
@@ -239,6 +239,13 @@ def _suite(path: Any) -> Path:
 
 def _shown(value: Any) -> str:
     return printable(repr(value), 60)
+
+
+def _package_hash(module: str) -> str:
+    """The source hash of the package that `module` is in: the outermost that has a file."""
+    parts = module.split(".")
+    names = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+    return next((found for name in names if (found := source_hash(sys.modules.get(name)))), "")
 
 
 @functools.cache
