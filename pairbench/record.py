@@ -17,7 +17,8 @@ from pairbench.seeds import round_seed
 
 SCHEMA = 1
 STATUSES = ("finished", "diverged", "failed")
-COSTS = ("parameters", "flops_per_pair", "train_seconds", "peak_mib")
+SPENT = ("train_seconds", "cpu_seconds", "peak_mib")
+COSTS = ("parameters", "flops_per_pair", *SPENT)
 # The core's rooms that decide what a round comes to; the others may change without making its record stale.
 _TRAINING_ROOMS = ("data.py", "metrics.py", "model.py", "seeds.py", "training")
 

@@ -10,14 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairbench.record import Record
+from pairbench.record import SPENT, Record
 from pairbench.statistics import Summary, summarise
 from pairbench.suite import Published
 
 if TYPE_CHECKING:
     import pandas
 
-SPENT = ("train_seconds", "cpu_seconds", "peak_mib")
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def simulated_record(
         "status": "finished",
         "name": str(config),
         "suite": None,
-        "cost": {"parameters": 10, "flops_per_pair": 100, "train_seconds": 0.5, "peak_mib": 1.0},
+        "cost": {"parameters": 10, "flops_per_pair": 100, "train_seconds": 0.5, "cpu_seconds": 0.4, "peak_mib": 1.0},
         "environment": {"python": "3"},
         "metrics": {"accuracy": 0.5} if metrics is None else metrics,
     }

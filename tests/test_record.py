@@ -10,7 +10,7 @@ import pytest
 from conftest import config_of, simulated_record
 
 from pairbench.config import id_of
-from pairbench.record import Context, checksum, core_source, group_of, key_of, make_record, misshapen, round_key
+from pairbench.record import COSTS, Context, checksum, core_source, group_of, key_of, make_record, misshapen, round_key
 from pairbench.registry import installed
 from pairbench.seeds import round_seed, stream_seed
 
@@ -105,7 +105,9 @@ def test_the_checksum_is_of_everything_but_itself() -> None:
         ({"metrics": {"loss": 1e308}}, "metrics"),
         ({"metrics": {"loss": 10**400}}, "metrics"),
         ({"cost": {}}, "cost"),
-        ({"cost": {"parameters": "many", "flops_per_pair": 1, "train_seconds": 1, "peak_mib": 1}}, "cost"),
+        ({"cost": dict.fromkeys(COSTS, 1)}, ""),
+        ({"cost": dict.fromkeys(COSTS, 1) | {"parameters": "many"}}, "cost"),
+        ({"cost": dict.fromkeys(COSTS[1:], 1)}, "cost"),
         ({"provenance": {"data": "", "code": {}}}, "provenance"),
         ({"provenance": {"data": "", "code": {}, "name": 3, "created": ""}}, "provenance"),
         ({"error": "boom"}, "error"),
