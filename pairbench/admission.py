@@ -27,18 +27,18 @@ def chosen() -> set[str] | None:
     Set but empty, it lets in none but the bundled ones.
     """
     value = os.environ.get(CHOICE)
-    return None if value is None else {_normal(name) for name in value.split(",") if name.strip()}
+    return None if value is None else {normal(name) for name in value.split(",") if name.strip()}
 
 
 def admitted(entry: EntryPoint, choice: set[str] | None) -> bool:
     """Whether `choice` lets `entry` in; bundled plugins always are."""
     distribution, _ = distribution_of(entry)
-    return distribution == BUNDLED or choice is None or bool(choice & {_normal(distribution), _normal(entry.name)})
+    return distribution == BUNDLED or choice is None or bool(choice & {normal(distribution), normal(entry.name)})
 
 
 def unmatched(entries: Sequence[EntryPoint], choice: set[str] | None) -> dict[str, str]:
     """Each name of `choice` that no plugin has, with what to do about it."""
-    known = {_normal(name) for entry in entries for name in (entry.name, distribution_of(entry)[0])}
+    known = {normal(name) for entry in entries for name in (entry.name, distribution_of(entry)[0])}
     return {
         name: f"no such plugin or distribution is installed.{did_you_mean(name, known)}"
         for name in sorted((choice or set()) - known)
@@ -51,7 +51,7 @@ def misfit(entry: EntryPoint, version: str) -> str:
         return ""
     for text in entry.dist.requires or []:
         # Reading a requirement properly costs 20 ms the first time: only where it is ours.
-        if _normal(re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0]) != BUNDLED:
+        if normal(re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0]) != BUNDLED:
             continue
         from packaging.requirements import InvalidRequirement, Requirement
 
@@ -68,5 +68,6 @@ def misfit(entry: EntryPoint, version: str) -> str:
     return ""
 
 
-def _normal(name: str) -> str:
+def normal(name: str) -> str:
+    """The name as package indexes compare it: lower case, with single hyphens."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()

@@ -9,7 +9,7 @@ from collections.abc import Generator
 
 import typer
 
-from pairbench.cli import explore, look, measure
+from pairbench.cli import explore, look, measure, plugin
 
 INTERRUPTED = 130
 
@@ -30,6 +30,7 @@ app.command("timing")(measure.timing)
 app.command("ablate")(explore.ablate)
 app.command("plot")(explore.plot)
 app.command("doctor")(look.doctor)
+app.add_typer(plugin.app, name="plugin")
 
 
 def _version(asked: bool) -> None:

@@ -1,0 +1,59 @@
+"""Commands for plugin authors: plugin new, plugin check."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pairbench.cli.output import Format, FormatOption, TracebackOption, emit
+
+app = typer.Typer(
+    help="Write a plugin, and check the ones that are installed.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="The plugin's name, such as small_cnn; its components get it too.")],
+    slot: Annotated[
+        list[str] | None,
+        typer.Option("--slot", help="dataset, encoder, head or loss; may stand several times. [default: encoder]"),
+    ] = None,
+    folder: Annotated[Path, typer.Option("--dir", help="The folder that gets the plugin's own folder.")] = Path(),
+    traceback: TracebackOption = False,
+) -> int:
+    """Write a complete plugin that installs and passes its tests: a package with one component for each slot."""
+    from pairbench.registry import installed
+    from pairbench.scaffold import new_plugin
+
+    files = new_plugin(name, slot or ["encoder"], folder, installed())
+    for file in files:
+        print(file)
+    print(f"\nGo on with: cd {folder / name} && pip install -e '.[dev]' && pytest", file=sys.stderr)
+    return 0
+
+
+@app.command("check")
+def check(
+    distribution: Annotated[
+        str | None, typer.Argument(metavar="[DIST]", help="A distribution or a plugin; all where none is named.")
+    ] = None,
+    form: FormatOption = Format.table,
+    traceback: TracebackOption = False,
+) -> int:
+    """Run the conformance kit over installed components; exit code 1 where a check fails."""
+    from pairbench.registry import installed
+    from pairbench.testing.installed import check_installed, document, passed
+
+    def tell(component: str) -> None:
+        if sys.stderr.isatty():
+            print(f"checking {component}", file=sys.stderr)
+
+    value = check_installed(installed(), distribution, tell)
+    emit(form, document(value), value)
+    return 0 if passed(value) else 1
