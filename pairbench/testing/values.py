@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Union
 
 from pairbench.errors import SpecError
 from pairbench.interfaces import Component
-from pairbench.options import read, validated
-from pairbench.spec import parse, written
+from pairbench.options import read, validated, written_option
+from pairbench.spec import parse
 from pairbench.testing.kit import broken
 
 _SPEC_TYPES = "bool, int, float, str, None, a Literal, a tuple of those, or a dict[str, ...] of those"
@@ -38,7 +38,8 @@ def options_survive_text(recipe: Component) -> None:
     for option, field in kind.option_fields().items():
         if not _writable(field.annotation):
             raise broken(f"no spec can write a value of option '{option}', {field.annotation}", mend)
-    words = {option: f"{slot}.{option}={written(value)}" for option, value in _values(recipe).items()}
+    fields, values = kind.option_fields(), _values(recipe)
+    words = {option: f"{slot}.{option}={written_option(fields[option], values[option])}" for option in fields}
     try:
         settings = {option: parse([word])[f"{slot}.{option}"][0] for option, word in words.items()}
         again = read(kind, slot, settings)
