@@ -25,7 +25,6 @@ def encoder(name: str, before: str = "") -> str:
     return f'''
 {before}
 import pairbench
-from pairbench import doctor
 
 class Named(pairbench.Encoder):
     """Flattens."""
