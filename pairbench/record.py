@@ -17,6 +17,8 @@ from pairbench.seeds import round_seed
 
 SCHEMA = 1
 STATUSES = ("finished", "diverged", "failed")
+# Figures on the test split; `validation_` stands before those on the validation split.
+METRICS = ("accuracy", "f1", "auc", "loss", "class_accuracy", "total_loss")
 SPENT = ("train_seconds", "cpu_seconds", "peak_mib")
 COSTS = ("parameters", "flops_per_pair", *SPENT)
 # The core's rooms that decide what a round comes to; the others may change without making its record stale.

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pandas
 
 
-
 @dataclass(frozen=True)
 class Result:
     """The rounds of one config.

@@ -13,6 +13,7 @@ accuracy = { mean = 0.7674, std = 0.0131, rounds = 10 }
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,11 +22,14 @@ from typing import Any
 
 from pairbench.config import RunConfig, resolve
 from pairbench.errors import SpecError
+from pairbench.record import METRICS
 from pairbench.registry import Registry
-from pairbench.spec import expand, override, parse, unknown
+from pairbench.spec import MAX_GRID, expand, override, parse, repeated, split_words, unknown
 from pairbench.text import printable, quoted
 
 MAX_BYTES = 1_000_000
+MAX_RUNS = 1000
+MAX_WORDS = 1000
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ class Suite:
         known = {entry.name.lower(): entry for entry in self.entries}
         for name in names:
             if name.lower() not in known:
-                raise unknown(f"entry of suite {self.name}", name, [entry.name for entry in self.entries])
+                raise unknown(
+                    f"entry of suite {printable(self.name, 40)}", name, [entry.name for entry in self.entries]
+                )
         wanted = {name.lower() for name in names}
         return replace(self, entries=tuple(e for e in self.entries if e.name.lower() in wanted))
 
@@ -77,19 +83,22 @@ class Suite:
         Raises:
             SpecError: a word is wrong, or two runs have one name.
         """
-        change = expand(parse(words))
-        found = []
+        laid = parse(words)
+        change = expand(laid)
+        found: list[tuple[str, Entry, RunConfig]] = []
         for entry in self.entries:
-            bases = expand(parse(entry.words))
-            for base in bases:
-                for point in change:
-                    varied = [f"{key}={base[key]}" for key in base if len({b[key] for b in bases}) > 1]
-                    varied += [f"{key}={point[key]}" for key in point if len({c[key] for c in change}) > 1]
-                    name = " ".join([entry.name, *varied])
-                    try:
-                        found.append((name, entry, resolve(override(base, point), registry, self.home)))
-                    except SpecError as error:
-                        raise SpecError(f"{printable(entry.name, 40)}: {error}") from None
+            own = parse(entry.words)
+            bases = expand(own)
+            if len(found) + len(bases) * len(change) > MAX_GRID:
+                raise SpecError(f"the suite has more than {MAX_GRID} configs. Split it over several runs.")
+            for base, point in itertools.product(bases, change):
+                varied = [f"{key}={base[key]}" for key in base if len(own[key]) > 1]
+                varied += [f"{key}={point[key]}" for key in point if len(laid[key]) > 1]
+                try:
+                    config = resolve(override(base, point), registry, self.home)
+                except SpecError as error:
+                    raise SpecError(f"{printable(entry.name, 40)}: {error}") from None
+                found.append((" ".join([entry.name, *varied]), entry, config))
         return found
 
 
@@ -120,13 +129,17 @@ def read_suite(path: Path) -> Suite:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise SpecError(f"suite {where}: larger than {MAX_BYTES} bytes. Split it.")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SpecError(f"suite {where}: {reason}. Name a file that can be read.") from None
+    if len(content) > MAX_BYTES:
+        raise SpecError(f"suite {where}: larger than {MAX_BYTES} bytes. Split it.")
+    try:
         value = tomllib.loads(content.decode())
-    except OSError as error:
-        raise SpecError(f"suite {where}: {error.strerror}. Name a file that can be read.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SpecError(f"suite {where}: not TOML ({printable(str(error), 80)}). Mend that line.") from None
+    except (ValueError, RecursionError) as error:
+        # Besides its own errors, tomllib passes on those of text that is not UTF-8 and of numbers that are too long.
+        reason = printable(" ".join(str(error).split()), 80)
+        raise SpecError(f"suite {where}: not TOML ({reason}). Mend that line.") from None
     try:
         return _suite(path.stem, value)
     except SpecError as error:
@@ -138,11 +151,12 @@ def _suite(name: str, value: dict[str, Any]) -> Suite:
     runs = value.get("run", [])
     if not isinstance(runs, list) or not runs or not all(isinstance(run, dict) for run in runs):
         raise SpecError("no runs: expected at least one [[run]].")
+    if len(runs) > MAX_RUNS:
+        raise SpecError(f"{len(runs)} runs: expected at most {MAX_RUNS}. Split it.")
     shared = _words(value, "")
     entries = [_entry(run, number, shared) for number, run in enumerate(runs, start=1)]
-    names = [entry.name.lower() for entry in entries]
-    twice = next((entry.name for entry in entries if names.count(entry.name.lower()) > 1), None)
-    if twice:
+    twice = repeated(entry.name.lower() for entry in entries)
+    if twice is not None:
         raise SpecError(f"two runs are called {quoted(twice)}. Give each a name of its own.")
     return Suite(name, _text(value, "description", ""), tuple(entries))
 
@@ -154,32 +168,45 @@ def _entry(run: dict[str, Any], number: int, shared: list[str]) -> Entry:
     if not name.strip():
         raise SpecError(f'{where}name is missing. Write name = "...".')
     own = _words(run, where)
-    # Parsing all words as one finds a key that stands twice; the run's own words replace the shared ones.
-    replaced = set(parse(own))
-    slots = {key for key in replaced if "." not in key}
-    kept = [w for w in shared if (key := w.partition("=")[0]) not in replaced and key.split(".")[0] not in slots]
-    parse([*kept, *own])
+    # The run's own words replace the shared ones; as in `override`, another component drops the old one's options.
+    mine, ours = parse(own), parse(shared)
+    replaced = {key for key, values in mine.items() if "." not in key and ours.get(key, values) != values}
+    kept = [w for w in shared if (key := w.partition("=")[0]) not in mine and key.split(".")[0] not in replaced]
     published = run.get("published", {})
     if not isinstance(published, dict):
         raise SpecError(f"{where}published: expected figures such as accuracy = {{ mean = 0.77, std = 0.01 }}.")
-    figures = {metric: _published(figure, f"{where}published.{metric}") for metric, figure in published.items()}
+    figures = {metric: _published(figure, where, metric) for metric, figure in published.items()}
     return Entry(name.strip(), (*kept, *own), figures, _text(run, "note", where))
 
 
-def _published(value: object, where: str) -> Published:
+def _published(value: object, where: str, metric: str) -> Published:
+    if metric not in METRICS:
+        raise SpecError(f"{where}published: {unknown('metric', metric, METRICS)}")
     figures = value if isinstance(value, dict) else {"mean": value}
-    numbers = all(isinstance(item, int | float) and not isinstance(item, bool) for item in figures.values())
-    if not numbers or "mean" not in figures or not set(figures) <= {"mean", "std", "rounds"}:
-        raise SpecError(f"{printable(where, 60)}: expected a number or {{ mean = 0.77, std = 0.01, rounds = 10 }}.")
+    mean, std, rounds = figures.get("mean"), figures.get("std"), figures.get("rounds")
+    sound = (
+        set(figures) <= {"mean", "std", "rounds"}
+        and _is_number(mean)
+        and (std is None or (_is_number(std) and std >= 0))
+        and (rounds is None or (isinstance(rounds, int) and not isinstance(rounds, bool) and rounds >= 1))
+    )
+    if not sound:
+        raise SpecError(f"{where}published.{metric}: expected a number or {{ mean = 0.77, std = 0.01, rounds = 10 }}.")
     return Published(**figures)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100
 
 
 def _words(value: dict[str, Any], where: str) -> list[str]:
     words = value.get("words", [])
     if isinstance(words, str):
-        words = words.split()
+        words = split_words(words)
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise SpecError(f'{where}words: expected a list such as ["encoder=cnn", "loss=aux"].')
+    if len(words) > MAX_WORDS:
+        raise SpecError(f"{where}{len(words)} words: expected at most {MAX_WORDS}. Leave out those at their defaults.")
     parse(words)
     return words
 
