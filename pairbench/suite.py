@@ -182,7 +182,7 @@ def _entry(run: dict[str, Any], number: int, shared: list[str]) -> Entry:
 def _published(value: object, where: str, metric: str) -> Published:
     if metric not in METRICS:
         raise SpecError(f"{where}published: {unknown('metric', metric, METRICS)}")
-    figures = value if isinstance(value, dict) else {"mean": value}
+    figures: dict[str, Any] = value if isinstance(value, dict) else {"mean": value}
     mean, std, rounds = figures.get("mean"), figures.get("std"), figures.get("rounds")
     sound = (
         set(figures) <= {"mean", "std", "rounds"}
