@@ -12,9 +12,7 @@ from typing import Any
 import torch
 
 from pairbench.config import RunConfig
-from pairbench.interfaces import PairBatch
-from pairbench.model import build_model
-from pairbench.training.optim import build_optimizer
+from pairbench.subject import Subject
 
 SECONDS_PER_REPEAT = 0.04
 INFERENCE_BATCH = 256
@@ -29,7 +27,7 @@ def measure(
     Figures: training_pairs_per_second and inference_pairs_per_second (median, low and high quartile, all repeats) and
     latency_ms (p50, p95) of one pair.
     """
-    subjects = [_Subject(config, device) for config in configs]
+    subjects = [_Timed(config, device) for config in configs]
     turns = [(subject, figure) for subject in subjects for figure in subject.calls]
     for subject, figure in turns:
         subject.warm_up(figure)
@@ -42,23 +40,18 @@ def measure(
     return [subject.result(created, environment) for subject in subjects]
 
 
-class _Subject:
+class _Timed:
     """One config that is being timed, with what each of its figures calls."""
 
     def __init__(self, config: RunConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
-        torch.manual_seed(0)
-        self.model = build_model(config).to(device)
-        self.optimizer = build_optimizer(config.train, self.model)
-        # Members of an ensemble are alike, so one stands for all of them; so do the copies of test-time augmentation.
-        self.passes = config.train.members * max(1, config.train.tta)
-        self.batch = config.train.batch_size
-        self.sizes = {"training": self.batch, "inference": INFERENCE_BATCH, "latency": 1}
-        batches = {size: _random_batch(config, size, device) for size in set(self.sizes.values())}
+        self.config = config
+        self.subject = subject = Subject(config, device)
+        self.sizes = {"training": config.train.batch_size, "inference": INFERENCE_BATCH, "latency": 1}
+        training, inference, one = (subject.batch(size) for size in self.sizes.values())
         self.calls: dict[str, Callable[[], object]] = {
-            "training": lambda: self._train(batches[self.batch]),
-            "inference": lambda: self._infer(batches[INFERENCE_BATCH]),
-            "latency": lambda: self._infer(batches[1]),
+            "training": lambda: subject.train(training),
+            "inference": lambda: subject.infer(inference),
+            "latency": lambda: subject.infer(one),
         }
         self.steps: dict[str, int] = {}
         self.seconds: dict[str, list[float]] = {figure: [] for figure in self.calls}
@@ -66,7 +59,7 @@ class _Subject:
 
     def warm_up(self, figure: str) -> None:
         """Call until it is warm, and choose how many calls make a repeat."""
-        self.model.train(figure == "training")
+        self.subject.model.train(figure == "training")
         for _ in range(3):
             self.calls[figure]()
         once = min(self._timed(figure, 1) for _ in range(3))
@@ -74,7 +67,7 @@ class _Subject:
 
     def repeat(self, figure: str) -> None:
         """One repeat: a warm call after the change of model, then the timed ones."""
-        self.model.train(figure == "training")
+        self.subject.model.train(figure == "training")
         self.calls[figure]()
         if figure == "latency":
             calls = [self._timed(figure, 1) for _ in range(self.steps[figure])]
@@ -108,39 +101,12 @@ class _Subject:
         }
 
     def _timed(self, figure: str, calls: int) -> float:
-        self._synchronise()
+        self.subject.synchronise()
         started = time.perf_counter()
         for _ in range(calls):
             self.calls[figure]()
-        self._synchronise()
+        self.subject.synchronise()
         return time.perf_counter() - started
-
-    def _train(self, batch: PairBatch) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.precision == "bf16"):
-            comparison = self.model(batch.images)
-        total, _ = self.model.loss(comparison.float(), batch)
-        total.backward()
-        self.optimizer.step()
-
-    def _infer(self, batch: PairBatch) -> None:
-        with torch.inference_mode():
-            for _ in range(self.passes):
-                self.model(batch.images)
-
-    def _synchronise(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
-
-
-def _random_batch(config: RunConfig, size: int, device: torch.device) -> PairBatch:
-    task = config.dataset.task
-    images = torch.rand(size, task.views, *task.image_shape)
-    classes = torch.randint(task.num_classes, (size, task.views)) if task.num_classes else -torch.ones(size, task.views)
-    target = torch.randint(len(task.outcomes), (size,))
-    return PairBatch(images.to(device), target.to(device), classes.long().to(device))
 
 
 def _spread(values: list[float]) -> dict[str, Any]:

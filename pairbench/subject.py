@@ -1,0 +1,60 @@
+"""A built model with its optimiser, ready to be timed: the calls that timings and benchmarks repeat."""
+
+from __future__ import annotations
+
+import torch
+
+from pairbench.config import RunConfig
+from pairbench.interfaces import PairBatch
+from pairbench.model import build_model
+from pairbench.training.optim import build_optimizer
+
+
+class Subject:
+    """One config on one device; its weights come from seed 0 and its batches are noise."""
+
+    def __init__(self, config: RunConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        torch.manual_seed(0)
+        self.model = build_model(config).to(device).to(memory_format=torch.channels_last)
+        self.optimizer = build_optimizer(config.train, self.model)
+        # Members of an ensemble are alike, so one stands for all of them; so do the copies of test-time augmentation.
+        self.passes = config.train.members * max(1, config.train.tta)
+
+    def batch(self, size: int) -> PairBatch:
+        """`size` examples of noise that have the shapes of the config's dataset."""
+        task = self.config.dataset.task
+        images = torch.rand(size, task.views, *task.image_shape)
+        classes = torch.full((size, task.views), -1)
+        if task.num_classes:
+            classes = torch.randint(task.num_classes, (size, task.views))
+        target = torch.randint(len(task.outcomes), (size,))
+        return PairBatch(images.to(self.device), target.to(self.device), classes.to(self.device))
+
+    def train(self, batch: PairBatch) -> None:
+        """One training step; the model has to be in training mode."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.precision == "bf16"):
+            comparison = self.model(batch.images)
+        total, _ = self.model.loss(comparison.float(), batch)
+        total.backward()
+        self.optimizer.step()
+
+    def infer(self, batch: PairBatch) -> None:
+        """The answers to a batch; the model has to be in eval mode."""
+        with torch.inference_mode():
+            for _ in range(self.passes):
+                self.model(batch.images)
+
+    def encode(self, batch: PairBatch) -> None:
+        """The embeddings of a batch, and no answers; the model has to be in eval mode."""
+        with torch.inference_mode():
+            for _ in range(self.passes):
+                self.model.embed(batch.images)
+
+    def synchronise(self) -> None:
+        """Wait until the device has done all that it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
