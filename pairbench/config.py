@@ -86,7 +86,7 @@ class TrainOptions(Options):
 
     rounds: Annotated[int, Field(ge=1, le=10_000)] = 10
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    epochs: PositiveInt = 15
+    epochs: PositiveInt = 12
     batch_size: PositiveInt = 64
     optimizer: str = "adam"
     learning_rate: PositiveFloat = 3e-3

@@ -103,15 +103,20 @@ def against_best(results: Sequence[Result], metric: str) -> list[str]:
 
 def agreement(ours: Summary, published: Published) -> str:
     """Whether our mean and a published one agree: "agrees", "higher" or "lower" at the 5% level of Welch's test, or
-    within two of our standard deviations where the published spread is unknown."""
+    within two of our standard deviations where the published spread is unknown.
+
+    "unclear" is a gap of more than two published standard deviations that our own spread is too large to test.
+    """
     gap = ours.mean - published.mean
     side = "higher" if gap > 0 else "lower"
     if ours.std is None:
         return "one round"
     if published.std is not None and published.rounds is not None and published.rounds > 1:
         p = welch(ours, Summary(published.mean, published.std, None, None, published.rounds)).p
+        if p is not None and p <= 1 - LEVEL:
+            return side
         if p is not None:
-            return "agrees" if p > 1 - LEVEL else side
+            return "agrees" if abs(gap) <= 2 * published.std else "unclear"
     return "agrees" if abs(gap) <= 2 * ours.std else side
 
 

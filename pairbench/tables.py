@@ -33,13 +33,19 @@ PERCENT = ("accuracy", "f1", "class_accuracy")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under titles; `left` counts the columns that are aligned to the left, `notes` stand below."""
+    """Rows of text under titles.
+
+    left: how many columns are aligned to the left.
+    notes: what stands below.
+    spare: titles of columns that a narrow terminal may leave out, the first to go first.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     left: int = 1
     notes: tuple[str, ...] = ()
+    spare: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,7 +215,11 @@ def _cost(result: Result) -> Table:
     if cost:
         rows += [
             ("parameters", f"{cost['parameters']:,}", ""),
-            ("operations", f"{count(cost['flops_per_pair'])}FLOP", "for one pair"),
+            (
+                "operations",
+                f"{count(cost['flops_per_pair'])}{' ' * (cost['flops_per_pair'] < 1e6)}FLOP",
+                "for one pair",
+            ),
             ("training", f"{cost['cpu_seconds']:.1f} s", "of processor time for one round, median"),
         ]
     if timing:
@@ -250,13 +260,15 @@ def _many(items: Sequence[Result], metric: str | None) -> Table:
         "rounds",
         "parameters",
         "FLOP/pair",
+        "CPU s/round",
         *(["train pairs/s", "infer pairs/s", "ms/pair"] if timed else []),
     ]
     if metric is not None:
         columns.append("config_id")
     rows = []
+    names, shared = _short_names(items)
     for place, item in enumerate(items):
-        row = [item.name]
+        row = [names[place]]
         if metric is not None and len(items) > 1:
             row.append(words[place] if place else "best" if item.summary.get(metric) else "-")
         row += [mean_std(name, item.summary.get(name)) for name in metrics]
@@ -273,6 +285,8 @@ def _many(items: Sequence[Result], metric: str | None) -> Table:
             row.append(item.config_id)
         rows.append(tuple(row))
     notes = ["mean ± standard deviation over the rounds"]
+    if shared:
+        notes.insert(0, f"all with {shared}")
     if metric is not None and len(items) > 1:
         notes.append(
             f"beside the best by {title(metric)}: "
@@ -284,7 +298,29 @@ def _many(items: Sequence[Result], metric: str | None) -> Table:
         tuple(rows),
         1 + (metric is not None and len(items) > 1),
         tuple(notes),
+        (
+            "FLOP/pair",
+            "train pairs/s",
+            "ms/pair",
+            "parameters",
+            "infer pairs/s",
+            "CPU s/round",
+            "loss",
+            "AUC",
+            "F1 %",
+            "config_id",
+        ),
     )
+
+
+def _short_names(items: Sequence[Result]) -> tuple[list[str], str]:
+    """The names without the words that all of them share, and those words; names that are no specs stay whole."""
+    words = [item.name.split() for item in items]
+    if len(items) < 2 or not all("=" in word for name in words for word in name):
+        return [item.name for item in items], ""
+    shared = [word for word in words[0] if all(word in name for name in words)]
+    short = [" ".join(word for word in name if word not in shared) for name in words]
+    return [name or item.name for name, item in zip(short, items, strict=True)], " ".join(shared)
 
 
 def _speeds(timing: dict[str, Any] | None) -> list[str]:
@@ -313,28 +349,33 @@ def _dataset_title(item: Result) -> str:
 
 
 def _beside_published(items: Sequence[Result]) -> Table:
-    metrics = [name for name in METRIC_TITLES if any(name in item.published for item in items)]
-    columns = ["config"]
-    for metric in metrics:
-        unit = " %" if metric in PERCENT else ""
-        columns += [f"{title(metric)}{unit}", "published", ""]
     rows = []
     for item in items:
-        row = [item.name]
-        for metric in metrics:
-            ours, published = item.summary.get(metric), item.published.get(metric)
-            other = (
-                None if published is None else Summary(published.mean, published.std, None, None, published.rounds or 1)
+        for place, (metric, published) in enumerate(item.published.items()):
+            ours = item.summary.get(metric)
+            other = Summary(published.mean, published.std, None, None, published.rounds or 1)
+            unit = " %" if metric in PERCENT else ""
+            rows.append(
+                (
+                    "" if place else item.name,
+                    title(metric) + unit,
+                    mean_std(metric, ours),
+                    mean_std(metric, other),
+                    agreement(ours, published) if ours else "-",
+                )
             )
-            row += [
-                mean_std(metric, ours) if published else "-",
-                mean_std(metric, other),
-                agreement(ours, published) if ours and published else "-",
-            ]
-        rows.append(tuple(row))
-    notes = ["agrees: Welch's test finds no difference from the published mean at the 5% level"]
+    notes = [
+        "agrees: Welch's test finds no difference from the published mean at the 5% level; "
+        "unclear: too few rounds to tell"
+    ]
     notes += [f"{item.name}: {item.note}" for item in items if item.note]
-    return Table("Beside the published figures", tuple(columns), tuple(rows), 1, tuple(notes))
+    return Table(
+        "Beside the published figures",
+        ("config", "figure", "here", "published", "verdict"),
+        tuple(rows),
+        2,
+        tuple(notes),
+    )
 
 
 def _notes(results: Results) -> list[str]:
@@ -360,15 +401,35 @@ def _p(value: float | None) -> str:
     return "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
-def to_rich(document: Document) -> Group:
-    """The document for a terminal; nothing in it is read as markup."""
+def fitted(table: Table, width: int) -> Table:
+    """The table without as many of its spare columns as it takes to fit into `width`, and a note that says which."""
+    widths = [max([len(title), *(len(row[i]) for row in table.rows)]) + 3 for i, title in enumerate(table.columns)]
+    # Text on the left may be folded, numbers may not.
+    widths = [min(size, 34) if i < table.left else size for i, size in enumerate(widths)]
+    gone: list[str] = []
+    for title in table.spare:
+        if sum(size for size, name in zip(widths, table.columns, strict=True) if name not in gone) <= width:
+            break
+        if title in table.columns:
+            gone.append(title)
+    if not gone:
+        return table
+    keep = [i for i, name in enumerate(table.columns) if name not in gone]
+    rows = tuple(tuple(row[i] for i in keep) for row in table.rows)
+    notes = (*table.notes, f"left out for want of width: {', '.join(gone)} (--format csv has everything)")
+    return Table(table.title, tuple(table.columns[i] for i in keep), rows, table.left, notes)
+
+
+def to_rich(document: Document, width: int | None = None) -> Group:
+    """The document for a terminal of `width` columns; nothing in it is read as markup."""
     from rich import box
     from rich.console import Group
     from rich.table import Table as RichTable
     from rich.text import Text
 
     parts: list[Any] = []
-    for table in document.tables:
+    for whole in document.tables:
+        table = whole if width is None else fitted(whole, width)
         drawn = RichTable(
             title=Text(printable(table.title, 300), style="bold"),
             box=box.SIMPLE_HEAD,
@@ -382,6 +443,7 @@ def to_rich(document: Document) -> Group:
                 Text(column),
                 justify="left" if left else "right",
                 overflow="fold",
+                no_wrap=not left,
                 min_width=14 if left else None,
             )
         for row in table.rows:

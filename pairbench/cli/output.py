@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -45,5 +46,7 @@ def emit(form: Format, document: Document, value: Any, csv: str | None = None) -
         from rich.console import Console
 
         console = Console()
-        # A pipe has no width; a table cut to 80 columns would be unreadable there.
-        (console if console.is_terminal else Console(width=200)).print(tables.to_rich(document))
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            # A pipe has no width; a table cut to 80 columns would be unreadable there.
+            console = Console(width=200)
+        console.print(tables.to_rich(document, console.width))

@@ -1,7 +1,7 @@
 """Random distortions of a batch of images, each image with its own, in one resampling.
 
 torchvision's v2 transforms draw one set of parameters for a whole batch, so applying them image by image costs a call
-for each; this costs one grid for all (docs/decisions/augmentation.md has the measurement).
+for each; this costs one grid for all (docs/decisions/0011-one-grid-for-all-distortions.md has the measurement).
 """
 
 from __future__ import annotations

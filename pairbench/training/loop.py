@@ -105,7 +105,8 @@ class Loop:
     def _start(self) -> tuple[PairModel, torch.optim.Optimizer]:
         if self._carried is not None:
             return self._carried
-        model = build_model(self.config).to(self.device)
+        # Convolutions are faster with channels last, and nothing else minds.
+        model = build_model(self.config).to(self.device).to(memory_format=torch.channels_last)
         optimizer = build_optimizer(self.config.train, model)
         if self.config.train.carry_over:
             self._carried = (model, optimizer)
