@@ -124,7 +124,7 @@ def misshapen(record: Mapping[str, Any]) -> str:
         "metrics": all(value is None or _is_number(value) for value in record["metrics"].values()),
         "cost": (not cost and record["status"] == "failed") or all(_is_number(cost.get(name)) for name in COSTS),
         "provenance": all(isinstance(provenance.get(name), str) for name in ("name", "created")),
-        "error": error is None
+        "error": (error is None and record["status"] != "failed")
         or (isinstance(error, dict) and all(isinstance(error.get(name), str) for name in ("reason", "traceback"))),
     }
     return next((part for part, well in sound.items() if not well), "")

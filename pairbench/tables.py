@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -440,7 +441,7 @@ def to_rich(document: Document, width: int | None = None) -> Group:
         for place, column in enumerate(table.columns):
             left = place < table.left
             drawn.add_column(
-                Text(column),
+                Text(printable(column, 100)),
                 justify="left" if left else "right",
                 overflow="fold",
                 no_wrap=not left,
@@ -473,23 +474,27 @@ def to_text(document: Document, width: int = 160) -> str:
 
 
 def to_markdown(document: Document) -> str:
-    """The document as Markdown tables."""
-
-    def cell(text: str) -> str:
-        return html.escape(printable(text, 300), quote=False).replace("|", "\\|").replace("`", "\\`")
-
+    """The document as Markdown tables; nothing in it is read as Markdown or HTML."""
     lines: list[str] = []
     for table in document.tables:
-        lines += [
-            f"**{cell(table.title)}**",
-            "",
-            "| " + " | ".join(cell(name) for name in table.columns) + " |",
-        ]
+        lines += [f"**{_literal(table.title)}**", ""] if table.title.strip() else []
+        lines.append("| " + " | ".join(_literal(name) for name in table.columns) + " |")
         lines.append("|" + "|".join(" --- " if i < table.left else " ---: " for i in range(len(table.columns))) + "|")
-        lines += ["| " + " | ".join(cell(item) for item in row) + " |" for row in table.rows]
-        lines += ["", *(f"- {cell(note)}" for note in table.notes), ""]
-    lines += [f"- {cell(note)}" for note in document.notes]
+        lines += ["| " + " | ".join(_literal(item) for item in row) + " |" for row in table.rows]
+        lines += ["", *(_item(note) for note in table.notes), ""]
+    lines += [_item(note) for note in document.notes]
     return "\n".join(lines).strip()
+
+
+def _literal(text: str) -> str:
+    """`text` so that Markdown shows it as it is; a `_` inside a word needs no mark."""
+    plain = html.escape(printable(text, 300).strip(), quote=False)
+    return re.sub(r"[\\`*\[|~$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", plain)
+
+
+def _item(note: str) -> str:
+    """`note` as an item of a list that starts no heading, list or rule of its own."""
+    return "- " + re.sub(r"^(\d*)([#+=.)-])", r"\1\\\2", _literal(note))
 
 
 def to_html(document: Document) -> str:
@@ -550,7 +555,7 @@ def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """CSV in which no cell can be taken for a formula by a spreadsheet."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow([_inert(name) for name in header])
     for row in rows:
         writer.writerow([_inert(value) if isinstance(value, str) else "" if value is None else value for value in row])
     return out.getvalue()
@@ -558,5 +563,7 @@ def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def _inert(text: str) -> str:
     plain = printable(text, 10_000)
-    is_number = plain.lstrip("+-").replace(".", "", 1).isdigit()
-    return f"'{plain}" if plain.startswith(("=", "+", "-", "@")) and not is_number and plain != "-" else plain
+    is_number = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", plain, re.ASCII)
+    # Some spreadsheets take the wide forms of these signs for the signs.
+    formula = plain.lstrip().startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))
+    return f"'{plain}" if formula and not is_number and plain != "-" else plain

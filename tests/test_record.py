@@ -111,6 +111,7 @@ def test_the_checksum_is_of_everything_but_itself() -> None:
         ({"provenance": {"data": "", "code": {}}}, "provenance"),
         ({"provenance": {"data": "", "code": {}, "name": 3, "created": ""}}, "provenance"),
         ({"error": "boom"}, "error"),
+        ({"status": "failed"}, "error"),
         ({"error": {"reason": "boom"}}, "error"),
         ({"config_id": "0" * 12}, "config"),
         ({"config": {}, "config_id": id_of({})}, "config"),
