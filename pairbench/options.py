@@ -198,7 +198,7 @@ def _at(field: FieldInfo, location: tuple[int | str, ...]) -> str:
             if typing.get_origin(leaf) in (tuple, list):
                 return expected(arguments[0])
             if typing.get_origin(leaf) is dict:
-                return expected(arguments[1])
+                return f"{expected(arguments[0])} as a name" if location[-1] == "[key]" else expected(arguments[1])
     return field_expected(field)
 
 

@@ -213,7 +213,6 @@ class Run:
         names = tuple(member.name for member in job.members)
         epochs = tuple(member.config.train.epochs for member in job.members)
         started = RunStarted(names, tuple(len(rounds) for rounds in left), epochs, job.workers)
-        self._tell("pairbench_run_started", run=started)
         events = []
         # Closed on every way out, so that Ctrl-C or an error leaves no worker behind.
         with contextlib.closing(execute(job)) as stream:
@@ -222,6 +221,8 @@ class Run:
                 match event["event"]:
                     case "invalid":
                         events.append(event)
+                    case "ready":
+                        self._tell("pairbench_run_started", run=started)
                     case "epoch":
                         epoch = EpochFinished(
                             number, event["round"], event["epoch"], epochs[number], event["loss"], event["accuracy"]

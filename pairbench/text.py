@@ -28,12 +28,20 @@ def quoted(text: str) -> str:
     return f"'{printable(text, 60)}'"
 
 
+def _nearness(wrong: str, name: str) -> float:
+    """How alike two names are, from 0 to 1; one that holds the other, underscores aside, is near."""
+    first, second = (text[:60].lower().replace("_", "") for text in (wrong, name))
+    alike = difflib.SequenceMatcher(None, first, second).ratio()
+    holds = min(len(first), len(second)) >= 3 and (first in second or second in first)
+    return max(alike, 0.75 + alike / 100) if holds else alike
+
+
 def did_you_mean(wrong: str, names: Iterable[str]) -> str:
     """A sentence that offers up to two near names, or all of them where none is near; starts with a space."""
     known = sorted(set(names))
-    near = difflib.get_close_matches(wrong[:60], known, n=2, cutoff=0.55)
+    near = [name for name in sorted(known, key=lambda name: -_nearness(wrong, name)) if _nearness(wrong, name) >= 0.6]
     if near:
-        return " Did you mean " + " or ".join(quoted(name) for name in near) + "?"
+        return " Did you mean " + " or ".join(quoted(name) for name in near[:2]) + "?"
     if not known:
         return ""
     shown = ", ".join(printable(name, 40) for name in known[:20])

@@ -112,7 +112,8 @@ def _explain(error: Exception) -> int:
         # Its message is the whole help, whose lines must stay apart.
         return _say(str(error.format_message()), 2)  # type: ignore[attr-defined]
     if hasattr(error, "format_message"):
-        return _say(printable(" ".join(error.format_message().split()), 500) + " See --help.", 2)
+        text = " ".join(error.format_message().replace("Value error, ", "").split())
+        return _say(f"{printable(text, 500).rstrip('.')}. See --help.", 2)
     if isinstance(error, InputError):
         return _say(printable(" ".join(str(error).split()), 1000), 2)
     if isinstance(error, PairbenchError):

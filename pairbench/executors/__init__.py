@@ -1,6 +1,7 @@
 """Where the work of a run happens; an executor takes a job and yields events.
 
-Events are dictionaries: {"event": "profiled" | "invalid" | "broken" | "epoch" | "round" | "timing", ...}.
+Events are dictionaries: {"event": KIND, ...}. Each config is first "profiled", "invalid" or "broken"; "ready" says that
+training starts; then come "epoch", "round", "timing" and "note".
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ def _steps(job: Job, folder: Path) -> Generator[dict[str, Any], None, None]:
     yield from events
     if any(event["event"] == "invalid" for event in events):
         return
+    yield {"event": "ready"}
     broken = {event["member"]: event["error"] for event in events if event["event"] == "broken"}
     profiles = {event["member"]: Profile(**event["profile"]) for event in events if event["event"] == "profiled"}
     for task in job.tasks:

@@ -85,6 +85,7 @@ class Server:
             self._run([self._checks([number]) for number in unknown], job.workers)
         if self.invalid:
             return
+        self.send({"event": "ready"})
         for task in job.tasks:
             if task.member in self.broken:
                 self._fail(task, task.rounds, self.broken[task.member])
