@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from pairbench.ablation import ablate
     from pairbench.config import RunConfig, TrainOptions
     from pairbench.errors import (
         DataError,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         StoreError,
         WorkerError,
     )
+    from pairbench.history import compare, leaderboard
     from pairbench.hookspecs import hookimpl
     from pairbench.interfaces import (
         Comparison,
@@ -38,9 +40,10 @@ if TYPE_CHECKING:
         Probability,
     )
     from pairbench.results import Result, Results
-    from pairbench.runner import ablate, compare, leaderboard, run
+    from pairbench.runner import run
 
 _HOMES = {
+    "ablation": ["ablate"],
     "config": ["RunConfig", "TrainOptions"],
     "errors": [
         "DataError",
@@ -51,6 +54,7 @@ _HOMES = {
         "StoreError",
         "WorkerError",
     ],
+    "history": ["compare", "leaderboard"],
     "hookspecs": ["hookimpl"],
     "interfaces": [
         "Comparison",
@@ -69,7 +73,7 @@ _HOMES = {
         "Probability",
     ],
     "results": ["Result", "Results"],
-    "runner": ["ablate", "compare", "leaderboard", "run"],
+    "runner": ["run"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

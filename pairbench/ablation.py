@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pairbench.config import DEFAULTS, RunConfig, resolve
 from pairbench.errors import SpecError
 from pairbench.ranking import Verdict, difference, verdict_dict, word
-from pairbench.registry import Registry
+from pairbench.registry import Registry, installed
 from pairbench.results import Results
-from pairbench.spec import Settings, expand, override, parse
+from pairbench.runner import Run, plan_of
+from pairbench.spec import Settings, expand, override, parse, single, split_words
 from pairbench.statistics import holm
+from pairbench.store import Store
+from pairbench.suite import find_suite
 
 # Options that make one ingredient: one of them alone at its default would be another recipe, not the recipe without it.
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -138,3 +142,46 @@ def ablation_of(names: Sequence[str], results: Results, metric: str) -> Ablation
         for name, value in known.items()
     }
     return Ablation(tuple(names), results, metric, verdicts)
+
+
+def ablate(
+    *words: str,
+    suite: str | None = None,
+    only: str | None = None,
+    off: Sequence[str] = (),
+    metric: str = "accuracy",
+    store: str | Path | None = None,
+    workers: int | None = None,
+    display: Any = None,
+) -> Ablation:
+    """Train a config and the same without each of its ingredients, and say what each is worth.
+
+    Args:
+        words: the config; with `suite`, words that lie over its entry.
+        suite: take the config from this suite.
+        only: the entry to take; needed where the suite has more than one.
+        off: further variants, each as words that are laid over the config.
+        metric: the figure whose differences are shown.
+        store: the folder of the records.
+        workers: processes that train at once; 0 trains in this process.
+        display: an object with event hooks.
+
+    Raises:
+        InputError: a word is wrong, there is nothing to turn off, or a variant does not fit together.
+        StoreError: the store cannot be read or written.
+    """
+    registry = installed()
+    base: Settings = {}
+    if suite is not None:
+        entries = find_suite(suite, registry).only([only] if only else []).entries
+        if len(entries) != 1:
+            raise SpecError(f"suite {suite} has {len(entries)} entries: expected one. Add --only NAME.")
+        base = single(parse(entries[0].words))
+    elif only:
+        raise SpecError("--only names an entry of a suite, and there is none. Add --suite NAME.")
+    settings = override(base, single(parse(word for item in words for word in split_words(item))))
+    found = without_each(settings, registry, off)
+    results = Run(
+        plan_of([(name, None, config) for name, config in found], None, registry), Store(store), registry, display
+    ).go(workers=workers, timing=False, fresh=False, retry_failed=False, round_timeout=None)
+    return ablation_of([name for name, _ in found[1:]], results, metric)

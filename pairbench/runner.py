@@ -9,18 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pairbench.ablation import Ablation, ablation_of, without_each
-from pairbench.comparison import Comparison, comparison_of, find
 from pairbench.config import RunConfig, resolve
 from pairbench.environment import cores, machine
 from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
 from pairbench.events import EpochFinished, RunStarted
 from pairbench.interfaces import PairDataset
 from pairbench.plan import Job, Known, Member, cut, pending
-from pairbench.record import Context, Record, group_of
+from pairbench.record import Context
 from pairbench.registry import Registry, installed
 from pairbench.results import Result, Results
-from pairbench.spec import Settings, expand, override, parse, single, split_words, unknown
+from pairbench.spec import expand, parse, split_words
 from pairbench.store import Store
 from pairbench.suite import Entry, find_suite
 from pairbench.text import printable
@@ -280,119 +278,3 @@ def refuse_invalid(events: Sequence[dict[str, Any]], names: Sequence[str]) -> No
         label = f"{printable(names[invalid[0]['member']], 80)}: " if len(names) > 1 else ""
         more = f" ({len(invalid) - 1} more cannot run either.)" if len(invalid) > 1 else ""
         raise MismatchError(label + str(invalid[0]["message"]) + more)
-
-
-def stored(store: Store) -> Results:
-    """Everything in the store, one result for each config, data and code.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
-    scan = store.read()
-    groups: dict[str, list[Record]] = {}
-    for record in scan.records:
-        groups.setdefault(group_of(record), []).append(record)
-    items = []
-    for records in groups.values():
-        known = Known.of(records)
-        rounds = [*known.done.values(), *(r for key, r in known.failed.items() if key not in known.done)]
-        rounds.sort(key=lambda record: int(record["round"]))
-        first = rounds[0]
-        timings = store.timings(first["config_id"])
-        items.append(
-            Result(
-                str(first["provenance"].get("name", first["config_id"])),
-                first["config_id"],
-                first["config"],
-                tuple(rounds),
-                timings[-1] if timings else None,
-            )
-        )
-    return Results(tuple(items), store.root, scan.damaged)
-
-
-def leaderboard(store: str | Path | None = None, metric: str = "accuracy") -> Results:
-    """Everything in the store, best mean first.
-
-    Raises:
-        SpecError: no round has such a metric.
-        StoreError: the store cannot be read.
-    """
-    from pairbench.ranking import ranked
-
-    results = stored(Store(store))
-    metrics = {name for item in results for name in item.summary}
-    if metrics and metric not in metrics:
-        raise unknown("metric", metric, metrics)
-    return Results(tuple(ranked(results.items, metric)), results.store, results.damaged, metric)
-
-
-def compare(*names: str, store: str | Path | None = None, metric: str = "accuracy") -> Comparison:
-    """The paired verdict on each two of the named results of the store; a name is a spec, a name or a config_id.
-
-    Raises:
-        SpecError: one of them is not in the store, or there are fewer than two.
-        StoreError: the store cannot be read.
-    """
-    results = stored(Store(store))
-    return comparison_of(names, results, metric, installed())
-
-
-def chosen(names: Sequence[str] = (), *, suite: str | None = None, store: str | Path | None = None) -> Results:
-    """The results of the store that `names` name (each a spec, a name or a config_id) or that `suite` ran; else all.
-
-    Raises:
-        SpecError: a name is not in the store, or nothing is left.
-        StoreError: the store cannot be read.
-    """
-    results = stored(Store(store))
-    items = [find(name, results, installed()) for name in names] if names else list(results)
-    if suite is not None:
-        items = [item for item in items if any(r["provenance"].get("suite") == suite for r in item.records)]
-    if not items:
-        what = f"suite {suite}" if suite else "anything"
-        raise SpecError(f"no records of {printable(what, 60)} in {printable(str(results.store))}. Run it first.")
-    return Results(tuple(items), results.store, results.damaged)
-
-
-def ablate(
-    *words: str,
-    suite: str | None = None,
-    only: str | None = None,
-    off: Sequence[str] = (),
-    metric: str = "accuracy",
-    store: str | Path | None = None,
-    workers: int | None = None,
-    display: Any = None,
-) -> Ablation:
-    """Train a config and the same without each of its ingredients, and say what each is worth.
-
-    Args:
-        words: the config; with `suite`, words that lie over its entry.
-        suite: take the config from this suite.
-        only: the entry to take; needed where the suite has more than one.
-        off: further variants, each as words that are laid over the config.
-        metric: the figure whose differences are shown.
-        store: the folder of the records.
-        workers: processes that train at once; 0 trains in this process.
-        display: an object with event hooks.
-
-    Raises:
-        InputError: a word is wrong, there is nothing to turn off, or a variant does not fit together.
-        StoreError: the store cannot be read or written.
-    """
-    registry = installed()
-    base: Settings = {}
-    if suite is not None:
-        entries = find_suite(suite, registry).only([only] if only else []).entries
-        if len(entries) != 1:
-            raise SpecError(f"suite {suite} has {len(entries)} entries: expected one. Add --only NAME.")
-        base = single(parse(entries[0].words))
-    elif only:
-        raise SpecError("--only names an entry of a suite, and there is none. Add --suite NAME.")
-    settings = override(base, single(parse(word for item in words for word in split_words(item))))
-    found = without_each(settings, registry, off)
-    results = Run(
-        plan_of([(name, None, config) for name, config in found], None, registry), Store(store), registry, display
-    ).go(workers=workers, timing=False, fresh=False, retry_failed=False, round_timeout=None)
-    return ablation_of([name for name, _ in found[1:]], results, metric)

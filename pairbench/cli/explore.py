@@ -63,8 +63,8 @@ def plot(
     traceback: TracebackOption = False,
 ) -> int:
     """Draw accuracy against cost, or learning curves, from the store."""
+    from pairbench.history import chosen
     from pairbench.plots import against_cost, learning_curves
-    from pairbench.runner import chosen
 
     results = chosen(names or [], suite=suite, store=store)
     if curves:

@@ -1,0 +1,89 @@
+"""What was measured before: results read back from the store, ranked, compared, chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pairbench.comparison import Comparison, comparison_of, find
+from pairbench.errors import SpecError
+from pairbench.plan import Known
+from pairbench.ranking import ranked
+from pairbench.record import Record, group_of
+from pairbench.registry import installed
+from pairbench.results import Result, Results
+from pairbench.spec import unknown
+from pairbench.store import Store
+from pairbench.text import printable
+
+
+def stored(store: Store) -> Results:
+    """Everything in the store, one result for each config, data and code.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    scan = store.read()
+    groups: dict[str, list[Record]] = {}
+    for record in scan.records:
+        groups.setdefault(group_of(record), []).append(record)
+    items = []
+    for records in groups.values():
+        known = Known.of(records)
+        rounds = [*known.done.values(), *(r for key, r in known.failed.items() if key not in known.done)]
+        rounds.sort(key=lambda record: int(record["round"]))
+        first = rounds[0]
+        timings = store.timings(first["config_id"])
+        items.append(
+            Result(
+                str(first["provenance"].get("name", first["config_id"])),
+                first["config_id"],
+                first["config"],
+                tuple(rounds),
+                timings[-1] if timings else None,
+            )
+        )
+    return Results(tuple(items), store.root, scan.damaged)
+
+
+def leaderboard(store: str | Path | None = None, metric: str = "accuracy") -> Results:
+    """Everything in the store, best mean first.
+
+    Raises:
+        SpecError: no round has such a metric.
+        StoreError: the store cannot be read.
+    """
+
+    results = stored(Store(store))
+    metrics = {name for item in results for name in item.summary}
+    if metrics and metric not in metrics:
+        raise unknown("metric", metric, metrics)
+    return Results(tuple(ranked(results.items, metric)), results.store, results.damaged, metric)
+
+
+def compare(*names: str, store: str | Path | None = None, metric: str = "accuracy") -> Comparison:
+    """The paired verdict on each two of the named results of the store; a name is a spec, a name or a config_id.
+
+    Raises:
+        SpecError: one of them is not in the store, or there are fewer than two.
+        StoreError: the store cannot be read.
+    """
+    results = stored(Store(store))
+    return comparison_of(names, results, metric, installed())
+
+
+def chosen(names: Sequence[str] = (), *, suite: str | None = None, store: str | Path | None = None) -> Results:
+    """The results of the store that `names` name (each a spec, a name or a config_id) or that `suite` ran; else all.
+
+    Raises:
+        SpecError: a name is not in the store, or nothing is left.
+        StoreError: the store cannot be read.
+    """
+    results = stored(Store(store))
+    items = [find(name, results, installed()) for name in names] if names else list(results)
+    if suite is not None:
+        items = [item for item in items if any(r["provenance"].get("suite") == suite for r in item.records)]
+    if not items:
+        what = f"suite {suite}" if suite else "anything"
+        raise SpecError(f"no records of {printable(what, 60)} in {printable(str(results.store))}. Run it first.")
+    return Results(tuple(items), results.store, results.damaged)
