@@ -59,6 +59,12 @@ def comparison_of(names: Sequence[str], results: Results, metric: str, registry:
     metrics = {name for result in chosen for name in result.summary}
     if metric not in metrics:
         raise unknown("metric", metric, metrics)
+    for result in chosen:
+        if metric not in result.summary:
+            raise SpecError(
+                f"{quoted(result.name)} has no {printable(metric, 40)} in any round: nothing to compare. "
+                "See: pairbench leaderboard --failed"
+            )
     return Comparison(tuple(chosen), metric, verdicts(chosen, metric))
 
 

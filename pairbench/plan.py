@@ -31,7 +31,8 @@ class Member:
     @property
     def dataset_key(self) -> str:
         """Members with the same key see the same pools."""
-        return canonical([self.config.dataset.name, self.config.dataset.values(), self.config.train.seed])
+        dataset, code = self.config.dataset, self.context.code.get("dataset")
+        return canonical([dataset.name, dataset.values(), self.config.train.seed, self.context.data, code])
 
 
 @dataclass(frozen=True)
