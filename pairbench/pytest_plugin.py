@@ -103,7 +103,7 @@ class Speed:
         # Warm: the first calls of a module are slower, and lazily load parts of torch.
         for _ in range(3):
             timed()
-        benchmark.group = f"{what}, {size} {'pair' if size == 1 else 'pairs'}"
+        benchmark.group = f"{what} of {size} {'pair' if size == 1 else 'pairs'}"
         benchmark.extra_info |= {
             "config_id": self.config.config_id,
             "spec": str(self.config),

@@ -58,7 +58,7 @@ def test_each_spec_is_timed_beside_the_others(pytester: pytest.Pytester, bench: 
     names = {(item["group"], item["param"]) for item in benchmarks(pytester)}
     spec = "encoder=mlp head=concat_linear loss=cross_entropy encoder.hidden=[{}]-{}"
     assert names == {
-        (f"inference, {what}", spec.format(hidden, size))
+        (f"inference of {what}", spec.format(hidden, size))
         for hidden in (4, 5)
         for size, what in ((1, "1 pair"), (8, "8 pairs"))
     }
@@ -69,7 +69,7 @@ def test_a_benchmark_says_what_it_timed(pytester: pytest.Pytester, bench: Bench)
     bench("--pairbench-spec", SMALL, "--benchmark-json=out.json").assert_outcomes(passed=1)
     (item,) = benchmarks(pytester)
     told = item["extra_info"]
-    assert item["group"] == "training step, 8 pairs"
+    assert item["group"] == "training step of 8 pairs"
     assert (told["pairs"], told["device"], told["threads"]) == (8, "cpu", 1)
     assert told["spec"] == "encoder=mlp head=concat_linear loss=cross_entropy encoder.hidden=[4]"
     assert len(told["config_id"]) == 12
@@ -116,7 +116,7 @@ def test_saved_benchmarks_are_compared(pytester: pytest.Pytester, bench: Bench) 
     pytester.makepyfile(FILE)
     bench("--pairbench-spec", SMALL, "--benchmark-save=before").assert_outcomes(passed=2)
     result = bench("--pairbench-spec", SMALL, "--benchmark-compare")
-    result.stdout.fnmatch_lines(["*benchmark 'inference, 1 pair': 2 tests*", "*encoder.hidden=*(0001_before)*"])
+    result.stdout.fnmatch_lines(["*benchmark 'inference of 1 pair': 2 tests*", "*encoder.hidden=*(0001_before)*"])
 
 
 def test_a_wrong_spec_of_the_option_is_one_line(pytester: pytest.Pytester, bench: Bench) -> None:
