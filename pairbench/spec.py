@@ -145,19 +145,18 @@ def override(base: Settings, change: Settings) -> Settings:
 
 
 def split_specs(arguments: Sequence[str]) -> list[list[str]]:
-    """The specs that the arguments of `compare` and `timing` name, each as its words.
+    """The specs that the arguments of `timing` name, each as its words.
 
-    An argument with a space in it is a spec, and the arguments without one are shared by all specs. Without any
-    quoted spec, the arguments are the words of one spec, or, where a key stands twice, one spec each.
+    An argument with a space in it is a spec. One without is shared by all specs, unless its key stands in one of them
+    or twice: then it is a spec of its own. Without any quoted spec or repeated key, all arguments are one spec.
     """
-    found = [split_words(argument) for argument in arguments]
+    found = [words for argument in arguments if (words := split_words(argument))]
     specs = [words for words in found if len(words) > 1]
-    shared = [words[0] for words in found if len(words) == 1]
-    if specs:
-        return [shared + spec for spec in specs]
-    if repeated(word.partition("=")[0] for word in shared) is not None:
-        return [[word] for word in shared]
-    return [shared] if shared else []
+    keys = [word.partition("=")[0] for words in found for word in words]
+    shared = [words[0] for words in found if len(words) == 1 and keys.count(words[0].partition("=")[0]) == 1]
+    if not specs and len(shared) == len(found):
+        return [shared] if shared else []
+    return [shared + words for words in found if len(words) > 1 or words[0] not in shared]
 
 
 def literal(text: str) -> str | list[str] | dict[str, str]:

@@ -469,7 +469,7 @@ def to_text(document: Document, width: int = 160) -> str:
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=width, no_color=True)
-    console.print(to_rich(document))
+    console.print(to_rich(document, width))
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
 
