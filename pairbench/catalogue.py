@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from pairbench.config import DEFAULTS, PAIRINGS, TrainOptions
 from pairbench.errors import SpecError
 from pairbench.interfaces import INTERFACES, Options
@@ -29,9 +31,10 @@ def catalogue(registry: Registry, slot: str | None = None) -> dict[str, Any]:
         SpecError: there is no such slot.
     """
     slots = [*INTERFACES, "pairing", "suite"]
-    if slot is not None and slot.removesuffix("s") not in (*slots, "losse"):
-        raise unknown("slot", slot, slots)
-    wanted = slots if slot is None else ["loss" if slot.startswith("loss") else slot.removesuffix("s")]
+    plurals = {"losses": "loss"} | {f"{name}s": name for name in slots if name != "loss"}
+    wanted = slots if slot is None else [plurals.get(slot, slot)]
+    if wanted[0] not in slots:
+        raise unknown("slot", str(slot), slots)
     found: list[dict[str, str]] = []
     for name in wanted:
         found += _of_slot(registry, name)
@@ -136,7 +139,9 @@ def _options(slot: str, name: str, model: type[Options], distribution: str) -> d
         {
             "option": f"{slot}.{option}",
             "expected": field_expected(field),
-            "default": None if field.is_required() else written(_json(field.get_default(call_default_factory=True))),
+            "default": None
+            if field.is_required()
+            else written(to_jsonable_python(field.get_default(call_default_factory=True))),
             "required": field.is_required(),
             "text": texts[option],
         }
@@ -149,10 +154,6 @@ def _options(slot: str, name: str, model: type[Options], distribution: str) -> d
         "distribution": distribution,
         "options": options,
     }
-
-
-def _json(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def described_document(value: dict[str, Any]) -> Document:

@@ -40,6 +40,7 @@ def examine(registry: Registry, store: Store) -> dict[str, Any]:
 def healthy(findings: dict[str, Any]) -> bool:
     """Whether nothing is broken; missing data of a source that has to be downloaded is no fault."""
     broken = findings["failures"] or findings["conflicts"] or findings["store"]["damaged"]
+    broken = broken or any(item["state"].startswith("FAILED") for item in findings["data"])
     return not (broken or "error" in findings["devices"])
 
 

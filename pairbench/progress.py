@@ -33,9 +33,11 @@ class Quiet(AbstractContextManager["Quiet"]):
         return None
 
 
-def display(stream: TextIO = sys.stderr, *, quiet: bool = False) -> Quiet:
-    """The display that suits `stream`."""
-    if quiet:
+def display(stream: TextIO | None = None, *, quiet: bool = False) -> Quiet:
+    """The display that suits `stream`, standard error where it is None."""
+    # Not a default argument: that would be the stream of the moment when this file was first read.
+    stream = stream or sys.stderr
+    if quiet or stream is None:
         return Quiet()
     console = Console(file=stream)
     return Live(console) if console.is_terminal and not console.is_dumb_terminal else Lines(stream)
@@ -117,17 +119,17 @@ class Live(Quiet):
 
     @hookimpl
     def pairbench_round_finished(self, record: dict[str, Any]) -> None:
-        found = [key for key in self._rows if key[1] == record["round"] and self._is(key[0], record)]
-        for key in found:
-            row = self._rows.pop(key)
+        name = record["provenance"]["name"]
+        config = self._names.index(name) if name in self._names else None
+        row = self._rows.pop((config, record["round"]), None) if config is not None else None
+        if row is not None:
             task = self._progress.tasks[self._progress.task_ids.index(row)]
             self._progress.advance(self._whole, (task.total or 0) - task.completed)
             self._progress.remove_task(row)
+        elif config is not None:
+            self._progress.advance(self._whole, self._epochs[config])
         if record["status"] != "finished":
             self._progress.console.print(Text(printable(ending(record), 300), style="red"))
-
-    def _is(self, config: int, record: dict[str, Any]) -> bool:
-        return bool(self._names[config] == record["provenance"]["name"])
 
 
 class _Label(ProgressColumn):
