@@ -117,6 +117,17 @@ class GrayOnly(pairbench.Encoder):
         return pooled((1, 1, 1))
 
 
+class LargeOnly(pairbench.Encoder):
+    """An encoder that crashes on small images instead of refusing them."""
+
+    name = "large_only"
+
+    def build(self, image_shape: ImageShape) -> nn.Module:
+        if image_shape[1] < 28:
+            raise RuntimeError("kernel larger than image")
+        return pooled(image_shape)
+
+
 class Refusing(pairbench.Encoder):
     """An encoder that serves nothing."""
 
@@ -384,6 +395,7 @@ FAULTS: tuple[tuple[pairbench.Component, str, str], ...] = (
     (Assignable(), "recipe_is_a_value", "Leave frozen=True in the model_config of Assignable"),
     (Changeable(), "recipe_is_a_value", "Use a tuple instead of a list"),
     (GrayOnly(), "embeddings_have_their_shape", "images (3, 3, 14, 14) raised RuntimeError"),
+    (LargeOnly(), "embeddings_have_their_shape", "images (3, 1, 14, 14) raised RuntimeError: kernel larger than image"),
     (Centred(), "examples_do_not_depend_on_neighbours", "with the examples beside it"),
     (Unseeded(), "equal_seeds_give_equal_weights", "'2.weight' differs between two modules"),
     (Reseeding(), "different_seeds_give_different_weights", "Do not seed torch inside build"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -54,6 +55,8 @@ def check(
         if sys.stderr.isatty():
             print(f"checking {component}", file=sys.stderr)
 
-    value = check_installed(installed(), distribution, tell)
+    # What components print while they are checked must not mix with what the command prints.
+    with contextlib.redirect_stdout(sys.stderr):
+        value = check_installed(installed(), distribution, tell)
     emit(form, document(value), value)
     return 0 if passed(value) else 1

@@ -191,20 +191,24 @@ def probes(recipe: Component) -> Iterator[Probe]:
 
 
 def served(recipe: Component) -> Probe:
-    """The first situation that `recipe` does not refuse.
+    """The first situation that `recipe` can be built for.
 
     Raises:
         ConformanceError: it refuses them all.
     """
     large = [EncoderProbe(recipe, shape) for shape in LARGE_SHAPES] if isinstance(recipe, Encoder) else []
-    reason = ""
+    reason, crash = "", None
     for probe in [*probes(recipe), *large]:
         try:
             probe.build(0)
         except MismatchError as error:
             reason = reason or str(error)
+        except Exception as error:  # noqa: BLE001 - whatever is raised breaks the rule about shapes, and no other
+            crash = crash or error
         else:
             return probe
+    if crash is not None:
+        raise crash
     raise broken(
         f"build refuses every shape and task that it is asked for, the first with: {reason}", "Serve at least one"
     )
