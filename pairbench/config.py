@@ -42,7 +42,7 @@ DEFAULTS: Settings = {
     "loss": "aux",
 }
 Scalar = bool | int | float | str
-Mapped = dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Scalar]
+Mapped = dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Scalar | tuple[Scalar, ...]]
 Distortion = Literal["rotate", "scale", "shear", "shift", "elastic"]
 Augment = dict[Distortion, NonNegativeFloat]
 
@@ -60,7 +60,7 @@ class TrainOptions(Options):
     decay_all: true decays every parameter as torch does; false leaves out biases and the weights of norms.
     clip_norm: the largest norm of a round's gradient; larger ones are scaled down to it; none leaves them.
     ema: the decay of an exponential moving average of the weights, which is evaluated in their place; 0 turns it off.
-    optimizer_options: further arguments of the optimiser, such as [momentum=0.9,nesterov=true].
+    optimizer_options: further arguments of the optimiser, such as [momentum=0.9,nesterov=true] or [betas=[0.9,0.95]].
     schedule: constant, cosine, linear, one_cycle, or a scheduler of torch (StepLR, ...) or timm (tanh, poly, ...).
     warmup: the share of all steps in which the learning rate rises linearly from zero; for constant, cosine and
         linear, and for timm's schedulers.

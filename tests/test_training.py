@@ -303,7 +303,9 @@ def test_decay_may_leave_out_biases_and_norms():
     ("options", "message"),
     [
         ({"optimizer": "adamm"}, "unknown optimizer 'adamm'.*Did you mean 'adam"),
-        ({"optimizer": "lbfgs"}, "cannot take single steps"),
+        ({"optimizer": "lbfgs"}, "cannot train by single steps"),
+        ({"optimizer": "adahessian"}, "cannot train by single steps"),
+        ({"optimizer": "fusedadam"}, "refuses its options: CUDA required"),
         ({"optimizer_options": {"betas": 3}}, "refuses its options"),
         ({"optimizer_options": {"nonsense": 3}}, "refuses its options"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'.*Did you mean 'cosine"),
@@ -342,6 +344,13 @@ def test_schedules_have_their_shapes():
     cycle = rates(schedule="one_cycle", warmup=0)
     assert max(cycle) == pytest.approx(1.0, rel=0.05)
     assert cycle[-1] < 0.01
+
+
+def test_options_of_an_optimiser_may_be_lists():
+    config = resolve({"train.optimizer_options": "[betas=[0.8,0.9],eps=1e-6]"})
+    (group,) = build_optimizer(config.train, build_model(config)).param_groups
+    assert (group["betas"], group["eps"]) == ((0.8, 0.9), 1e-6)
+    assert resolve(dict(word.split("=", 1) for word in config.words())) == config
 
 
 def test_schedules_of_torch_and_timm_are_known_by_name():

@@ -15,10 +15,12 @@ from pairbench.config import TrainOptions
 from pairbench.errors import MismatchError
 from pairbench.text import did_you_mean, printable, quoted
 
-_NEEDS_CLOSURE = {"lbfgs"}
+# These need more than a gradient and a step: a closure, second derivatives, sparse gradients.
+_REFUSED = {"lbfgs", "adahessian", "sparseadam", "optimizer"}
 # torch's Muon takes matrices alone; timm's flattens convolutions and gives the rest to AdamW.
 _TIMMS_OWN = {"muon"}
-_NOT_FOR_DENSE = {"sparseadam", "optimizer"}
+# torch's StepLR and MultiStepLR go by their own names.
+_TIMMS_SCHEDULES = {"step", "multistep", "plateau", "poly", "tanh"}
 
 
 def build_optimizer(train: TrainOptions, model: nn.Module) -> Optimizer:
@@ -34,8 +36,8 @@ def build_optimizer(train: TrainOptions, model: nn.Module) -> Optimizer:
         arguments["weight_decay"] = train.weight_decay
     if not trainable:
         raise MismatchError("nothing to train: no part of this config has a trainable parameter. Choose another part.")
-    if name in _NEEDS_CLOSURE | _NOT_FOR_DENSE:
-        raise MismatchError(f"train.optimizer={train.optimizer} cannot take single steps. Use adam, adamw or sgd.")
+    if name in _REFUSED:
+        raise MismatchError(f"train.optimizer={train.optimizer} cannot train by single steps. Use adam, adamw or sgd.")
     torch_optimizers = _torch_optimizers()
     chosen: Any = _groups(trainable, train)
     try:
@@ -47,7 +49,7 @@ def build_optimizer(train: TrainOptions, model: nn.Module) -> Optimizer:
         return _timm_optimizer(train, chosen, arguments)
     except MismatchError:
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AssertionError, ImportError) as error:
         raise MismatchError(
             f"train.optimizer={train.optimizer} refuses its options: {_one_line(error)}. "
             "Mend train.optimizer_options, train.learning_rate or train.weight_decay."
@@ -104,6 +106,8 @@ def build_schedule(train: TrainOptions, optimizer: Optimizer, steps_per_epoch: i
                 train.schedule_options
             )
             return Schedule(step=lr_scheduler.OneCycleLR(optimizer, **options).step)
+        if name in _TIMMS_SCHEDULES:
+            return _timm_schedule(train, optimizer)
         torch_schedules = _torch_schedules()
         kind = torch_schedules.get(name) or torch_schedules.get(f"{name}lr")
         if kind is not None:
@@ -140,8 +144,9 @@ def _torch_optimizers() -> dict[str, Callable[..., Optimizer]]:
 
 def _torch_schedules() -> dict[str, Callable[..., Any]]:
     found = vars(lr_scheduler).items()
-    base = (lr_scheduler.LRScheduler,)
-    return {name.lower(): kind for name, kind in found if isinstance(kind, type) and issubclass(kind, base)}
+    base = lr_scheduler.LRScheduler
+    kinds = {name.lower(): kind for name, kind in found if isinstance(kind, type) and issubclass(kind, base)}
+    return {name: kind for name, kind in kinds.items() if kind is not base and not name.startswith("_")}
 
 
 def _torch_schedule(train: TrainOptions, optimizer: Optimizer, kind: Callable[..., Any]) -> Schedule:
@@ -173,11 +178,12 @@ def _timm_optimizer(train: TrainOptions, groups: list[dict[str, Any]], arguments
 def _timm_schedule(train: TrainOptions, optimizer: Optimizer) -> Schedule:
     from timm.scheduler import create_scheduler_v2
 
-    known = ["cosine", "tanh", "step", "multistep", "plateau", "poly"]
-    if train.schedule not in known:
+    name = train.schedule.lower()
+    if name not in _TIMMS_SCHEDULES:
         names = [
-            *known,
+            *_TIMMS_SCHEDULES,
             "constant",
+            "cosine",
             "linear",
             "one_cycle",
             *(kind for kind in vars(lr_scheduler) if kind[0].isupper()),
@@ -189,7 +195,7 @@ def _timm_schedule(train: TrainOptions, optimizer: Optimizer) -> Schedule:
     warmup = round(train.warmup * train.epochs)
     schedule, _ = create_scheduler_v2(
         optimizer,
-        sched=train.schedule,
+        sched=name,
         num_epochs=train.epochs,
         warmup_epochs=warmup,
         **dict(train.schedule_options),
