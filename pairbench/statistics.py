@@ -7,7 +7,6 @@ at 5%.
 
 from __future__ import annotations
 
-import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -102,50 +101,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-@functools.lru_cache(maxsize=4096)
 def _t_quantile(freedom: float) -> float:
-    """The t statistic that two-sided chance exceeds in 5% of cases."""
-    low, high = 0.0, 13.0  # 12.7 with one degree of freedom, and there are never fewer
-    while high - low > 1e-14 * high:
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        low, high = (middle, high) if _t_tail(middle, freedom) > 1 - LEVEL else (low, middle)
-    return (low + high) / 2
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.5 + LEVEL / 2))
 
 
 def _t_tail(statistic: float, freedom: float) -> float:
-    """The two-sided p-value of a t statistic.
+    """The two-sided p-value of a t statistic."""
+    from scipy.special import stdtr
 
-    Written out because importing scipy costs more than all else that a leaderboard does.
-    """
-    square = statistic * statistic
-    return _beta_share(freedom / 2, 0.5, freedom / (freedom + square), square / (freedom + square))
-
-
-def _beta_share(a: float, b: float, x: float, rest: float) -> float:
-    """The regularised incomplete beta function I_x(a, b), where rest = 1 - x (DLMF 8.17.22)."""
-    if x <= 0 or rest <= 0:
-        return 0.0 if x <= 0 else 1.0
-    if x > (a + 1) / (a + b + 2):
-        # The fraction converges fast on this side of the mean alone.
-        return 1.0 - _beta_share(b, a, rest, x)
-    logarithm = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(rest)
-    return math.exp(logarithm) / (a * _beta_fraction(a, b, x))
-
-
-def _beta_fraction(a: float, b: float, x: float) -> float:
-    """The continued fraction 1 + d1 / (1 + d2 / (1 + ...)) of the incomplete beta function, by Lentz's method."""
-    value, upper, lower = 1.0, 1.0, 0.0
-    for step in range(1, 10_000):
-        m = step // 2
-        if step % 2:
-            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        else:
-            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        lower = 1 / (1 + term * lower)
-        upper = 1 + term / upper
-        value *= upper * lower
-        if abs(upper * lower - 1) < 1e-15:
-            break
-    return value
+    return float(2 * stdtr(freedom, -abs(statistic)))
