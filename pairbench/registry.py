@@ -172,7 +172,7 @@ def _load_plugin(registry: Registry, entry: EntryPoint) -> None:
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything at import, SystemExit too
         if registry.manager.has_plugin(key):
             registry.manager.unregister(name=key)
-        registry.failures.append(Failure(entry.name, distribution, _reason(error), traceback.format_exc()))
+        registry.failures.append(Failure(entry.name, distribution, reason_of(error), traceback.format_exc()))
         return
     registry.plugins.append(origin)
     for component in found:
@@ -182,7 +182,7 @@ def _load_plugin(registry: Registry, entry: EntryPoint) -> None:
         registry.suite_homes[path] = distribution
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """What went wrong, in one line; an error of ours speaks for itself."""
     try:
         text = " ".join(str(error).split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pairbench.events import EpochFinished, RunStarted
 from pairbench.interfaces import PairDataset
 from pairbench.plan import Job, Known, Member, cut, pending
 from pairbench.record import Context
-from pairbench.registry import Registry, installed
+from pairbench.registry import Registry, installed, reason_of
 from pairbench.results import Result, Results
 from pairbench.spec import expand, parse, split_words
 from pairbench.store import Store
@@ -239,11 +239,14 @@ class Run:
         for implementation in getattr(self.registry.manager.hook, hook).get_hookimpls():
             try:
                 implementation.function(**{name: values[name] for name in implementation.argnames})
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
                 last = traceback.extract_tb(error.__traceback__)[-1]
-                note = f"plugin {implementation.plugin_name} failed in {hook}: {type(error).__name__}: {error}"
-                if note not in self.notes:
-                    self.notes.append(f"{note} ({Path(last.filename).name}:{last.lineno})")
+                where = f"{Path(last.filename).name}:{last.lineno}"
+                place = f"plugin {implementation.plugin_name} failed in {hook} ({where})"
+                if not any(note.startswith(place) for note in self.notes):
+                    self.notes.append(f"{place}: {reason_of(error)}")
 
     def _results(self, damaged: dict[Path, str], timing: bool) -> Results:
         items = []
@@ -264,7 +267,7 @@ class Run:
             )
         results = Results(tuple(items), self.store.root, damaged | scan.damaged, notes=tuple(self.notes))
         self._tell("pairbench_run_finished", results=results)
-        return results
+        return replace(results, notes=tuple(self.notes))
 
 
 def refuse_invalid(events: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
