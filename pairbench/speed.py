@@ -17,7 +17,7 @@ from pairbench.registry import installed
 from pairbench.runner import refuse_invalid
 from pairbench.spec import expand, parse, split_specs
 from pairbench.store import Store
-from pairbench.tables import Document, Table, rate
+from pairbench.tables import Document, Table, rate, short_names
 
 FIGURES = ("training_pairs_per_second", "inference_pairs_per_second", "latency_ms")
 
@@ -84,10 +84,11 @@ def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
 def document(value: dict[str, Any]) -> Document:
     """The timings, and the ratios where there are two configs or more, as tables."""
     rows = []
-    for item in value["results"]:
+    names, shared = short_names([item["name"] for item in value["results"]])
+    for name, item in zip(names, value["results"], strict=True):
         timing = item["timing"]
         latency = timing["latency_ms"]
-        row = [item["name"]]
+        row = [name]
         for figure in ("training", "inference"):
             part = timing[f"{figure}_pairs_per_second"]
             row += [rate(timing, figure), f"{part['low']:,.0f} to {part['high']:,.0f}"]
@@ -95,18 +96,20 @@ def document(value: dict[str, Any]) -> Document:
     first = value["results"][0]["timing"]
     sizes = [first[name]["batch_size"] for name in FIGURES[:2]]
     where = first["environment"]
-    notes = [
+    notes = [f"all with {shared}"] if shared else []
+    notes += [
         f"medians and quartiles of {len(first['latency_ms']['repeats'])} interleaved repeats; "
         f"batches of {sizes[0]} pairs in training and {sizes[1]} in inference; "
         f"{where['device']}, threads: {where['threads']}"
     ]
     columns = ("config", "train pairs/s", "quartiles", "infer pairs/s", "quartiles", "ms for one pair", "p95")
-    tables = [Table("Speed", columns, tuple(rows), 1, tuple(notes))]
+    tables = [Table("Speed", columns, tuple(rows), 1, tuple(notes), ("p95", "quartiles"))]
     if value["ratios"]:
+        short = {item["name"]: name for item, name in zip(value["results"], names, strict=True)}
         ratios = tuple(
             (
-                item["first"],
-                item["second"],
+                short[item["first"]],
+                short[item["second"]],
                 item["figure"].replace("_", " "),
                 f"{item['ratio']:.3f}",
                 f"{item['low']:.3f} to {item['high']:.3f}",

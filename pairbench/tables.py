@@ -15,6 +15,7 @@ from pairbench.comparison import Comparison
 from pairbench.config import canonical
 from pairbench.ranking import against_best, agreement, comparable_key
 from pairbench.results import Result, Results
+from pairbench.spec import split_words
 from pairbench.statistics import Summary
 from pairbench.text import printable
 
@@ -100,6 +101,7 @@ def of_failures(results: Results) -> Document:
 
 def of_comparison(comparison: Comparison) -> Document:
     """One row for each two results."""
+    names, shared = short_names([result.name for result in comparison.results])
     rows = []
     for (i, j), verdict in comparison.verdicts.items():
         value = verdict.difference
@@ -109,9 +111,9 @@ def of_comparison(comparison: Comparison) -> Document:
         )
         rows.append(
             (
-                comparison.results[i].name,
+                names[i],
                 verdict.word,
-                comparison.results[j].name,
+                names[j],
                 f"{value.mean * scale:+.2f}{unit}",
                 interval,
                 _p(value.p),
@@ -120,8 +122,13 @@ def of_comparison(comparison: Comparison) -> Document:
             )
         )
     columns = ("first", "is", "second", "difference", "95% interval", "p", "p (Holm)", "rounds")
-    note = "better and worse are said where the Holm-corrected p-value is at most 0.05; everything else is a tie."
-    return Document((Table(f"{title(comparison.metric)}, first - second", columns, tuple(rows), 3, (note,)),))
+    notes = [f"all with {shared}"] if shared else []
+    notes.append(
+        "better and worse are said where the Holm-corrected p-value is at most 0.05; everything else is a tie."
+    )
+    return Document(
+        (Table(f"{title(comparison.metric)}, first - second", columns, tuple(rows), 3, tuple(notes), ("p",)),)
+    )
 
 
 def of_ablation(ablation: Ablation) -> Document:
@@ -267,7 +274,7 @@ def _many(items: Sequence[Result], metric: str | None) -> Table:
     if metric is not None:
         columns.append("config_id")
     rows = []
-    names, shared = _short_names(items)
+    names, shared = short_names([item.name for item in items])
     for place, item in enumerate(items):
         row = [names[place]]
         if metric is not None and len(items) > 1:
@@ -314,14 +321,18 @@ def _many(items: Sequence[Result], metric: str | None) -> Table:
     )
 
 
-def _short_names(items: Sequence[Result]) -> tuple[list[str], str]:
-    """The names without the words that all of them share, and those words; names that are no specs stay whole."""
-    words = [item.name.split() for item in items]
-    if len(items) < 2 or not all("=" in word for name in words for word in name):
-        return [item.name for item in items], ""
+def short_names(names: Sequence[str]) -> tuple[list[str], str]:
+    """The names without the number of rounds and the words that all of them share, and these words.
+
+    Names that are no specs stay whole.
+    """
+    words = [split_words(name) for name in names]
+    if len(names) < 2 or not all("=" in word for name in words for word in name):
+        return list(names), ""
+    words = [[word for word in name if not word.startswith("train.rounds=")] for name in words]
     shared = [word for word in words[0] if all(word in name for name in words)]
     short = [" ".join(word for word in name if word not in shared) for name in words]
-    return [name or item.name for name, item in zip(short, items, strict=True)], " ".join(shared)
+    return [name or " ".join(shared) for name in short], " ".join(shared)
 
 
 def _speeds(timing: dict[str, Any] | None) -> list[str]:
@@ -440,12 +451,13 @@ def to_rich(document: Document, width: int | None = None) -> Group:
         )
         for place, column in enumerate(table.columns):
             left = place < table.left
+            longest = max(len(column), *(len(row[place]) for row in table.rows)) if table.rows else len(column)
             drawn.add_column(
                 Text(printable(column, 100)),
                 justify="left" if left else "right",
                 overflow="fold",
                 no_wrap=not left,
-                min_width=14 if left else None,
+                min_width=min(14, longest) if left else None,
             )
         for row in table.rows:
             drawn.add_row(*(Text(printable(cell, 300), style=_style(cell)) for cell in row))

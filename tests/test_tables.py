@@ -275,3 +275,12 @@ def test_figures_that_are_not_finite_never_reach_a_table() -> None:
     item = result("mine", (0.5, math.nan, math.inf))
     assert item.summary["accuracy"].mean == 0.5
     assert "nan" not in text(results(item, result()))
+
+
+def test_words_that_all_specs_share_are_told_once_and_the_number_of_rounds_not_at_all() -> None:
+    names = ["encoder=mlp loss=aux train.rounds=5", "encoder=cnn loss=aux"]
+    assert tables.short_names(names) == (["encoder=mlp", "encoder=cnn"], "loss=aux")
+
+
+def test_names_that_are_no_specs_stay_whole() -> None:
+    assert tables.short_names(["Best Model", "encoder=cnn"]) == (["Best Model", "encoder=cnn"], "")
