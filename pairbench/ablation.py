@@ -94,7 +94,7 @@ def without_each(settings: Settings, registry: Registry, off: Sequence[str] = ()
         if config.config_id not in {other.config_id for _, other in found}:
             found.append((f"without {name}", config))
     for words in off:
-        points = expand(parse(words.split()))
+        points = expand(parse(split_words(words)))
         found += [(f"with {_spelt(point)}", resolve(override(settings, point), registry)) for point in points]
     if len(found) == 1:
         raise SpecError("nothing to turn off: every option is at its default. Name options, or use --off KEY=VALUE.")

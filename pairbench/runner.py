@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -160,6 +161,10 @@ class Run:
         round_timeout: float | None,
     ) -> Results:
         """Do what is left, and give back everything."""
+        if workers is not None and workers < 0:
+            raise SpecError(f"workers={workers}: expected a whole number of at least 0.")
+        if round_timeout is not None and not 0 < round_timeout < math.inf:
+            raise SpecError(f"round timeout {round_timeout}: expected a number of seconds above 0.")
         members = self.plan.members
         scan = self.store.read({member.config.config_id for member in members})
         left = pending(members, Known.of(scan.records), fresh=fresh, retry_failed=retry_failed)

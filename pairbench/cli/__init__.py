@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import sys
+import traceback
 from collections.abc import Generator
 
 import typer
@@ -12,6 +15,7 @@ import typer
 from pairbench.cli import explore, look, measure, plugin
 
 INTERRUPTED = 130
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 app = typer.Typer(
     name="pairbench",
@@ -53,26 +57,32 @@ def root(
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done; 1 something ran and failed; 2 the input is wrong; 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        # A stream that lacks a letter shows another in its place.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(invoke(sys.argv[1:]))
 
 
 def invoke(arguments: list[str]) -> int:
     """The exit code of the command line `arguments`; every error is one line on standard error."""
-    show_traceback = "--traceback" in arguments
     try:
         with _plugins_as_asked(arguments) as rest:
             result = app(rest, prog_name="pairbench", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return _interrupted()
     except BrokenPipeError:
         # Whoever read our output has gone, such as `head`; that is no fault.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 1
-    except Exception as error:
-        if show_traceback:
-            raise
+    except Exception as error:  # noqa: BLE001 - whatever went wrong is told in one line
+        if "--traceback" in arguments:
+            traceback.print_exc()
+        if isinstance(error, OSError) and error.errno in _FULL:
+            _close_output()
         return _explain(error)
-    sys.stdout.flush()
     if result == INTERRUPTED:
         # Some releases of typer turn Ctrl-C into this code themselves, without a word.
         return _interrupted()
@@ -101,6 +111,12 @@ def _plugins_as_asked(arguments: list[str]) -> Generator[list[str]]:
             os.environ[CHOICE] = before
 
 
+def _close_output() -> None:
+    """Point standard output at nothing, so that Python does not fail once more when it flushes it at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _explain(error: Exception) -> int:
     from pairbench.errors import InputError, PairbenchError
     from pairbench.text import printable
@@ -118,6 +134,8 @@ def _explain(error: Exception) -> int:
         return _say(printable(" ".join(str(error).split()), 1000), 2)
     if isinstance(error, PairbenchError):
         return _say(printable(" ".join(str(error).split()), 1000), 1)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return _say(f"{error.strerror}. Mend that and run the same command again; finished rounds are kept.", 1)
     text = printable(" ".join(f"{kind}: {error}".split()), 500)
     return _say(f"pairbench itself failed ({text}). Run again with --traceback and report what it prints.", 1)
 

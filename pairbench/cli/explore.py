@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pairbench.cli.measure import MetricOption, QuietOption, Words, WorkersOption
-from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, emit
+from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, aside, emit
 
 
 def ablate(
@@ -31,7 +31,7 @@ def ablate(
     from pairbench import tables
     from pairbench.progress import display
 
-    with display(quiet=quiet) as progress:
+    with display(quiet=quiet) as progress, aside():
         found = pairbench.ablate(
             *(words or []),
             suite=suite,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, emit
+from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, aside, emit
 
 
 def list_(
@@ -48,6 +48,7 @@ def doctor(form: FormatOption = Format.table, store: StoreOption = None, traceba
     from pairbench.registry import installed
     from pairbench.store import Store
 
-    findings: dict[str, Any] = examine(installed(), Store(store))
+    with aside():
+        findings: dict[str, Any] = examine(installed(), Store(store))
     emit(form, document(findings), findings)
     return 0 if healthy(findings) else 1

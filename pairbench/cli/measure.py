@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, emit
+from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, aside, emit
 
 Words = Annotated[
     list[str] | None,
@@ -51,7 +51,7 @@ def run(
     names = [name.strip() for name in only.split(",") if name.strip()] if only is not None else []
     if only is not None and not names:
         raise pairbench.SpecError("--only names no entry: expected NAME[,NAME].")
-    with display(quiet=quiet) as progress:
+    with display(quiet=quiet) as progress, aside():
         results = pairbench.run(
             *(words or []),
             suite=suite,
@@ -115,6 +115,7 @@ def timing(
     """Measure the speed of configs side by side, without training them."""
     from pairbench.speed import document, side_by_side
 
-    value = side_by_side(specs, repeats=repeats, store=store)
+    with aside():
+        value = side_by_side(specs, repeats=repeats, store=store)
     emit(form, document(value), value)
     return 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +34,11 @@ StoreOption = Annotated[
 TracebackOption = Annotated[bool, typer.Option("--traceback", help="Show the whole traceback of an error.")]
 
 
+def aside() -> AbstractContextManager[object]:
+    """While this holds, what plugins print goes to standard error, so that standard output has the results alone."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
 def emit(form: Format, document: Document, value: Any, csv: str | None = None) -> None:
     """Print `document`, or `value` as one JSON document, or `csv` (the first table where it is None)."""
     from pairbench import tables
@@ -39,7 +46,7 @@ def emit(form: Format, document: Document, value: Any, csv: str | None = None) -
     if form is Format.json:
         print(json.dumps(value, indent=1, allow_nan=False))
     elif form is Format.csv:
-        sys.stdout.write(tables.to_csv(document) if csv is None else csv)
+        print(tables.to_csv(document) if csv is None else csv, end="")
     elif form is Format.markdown:
         print(tables.to_markdown(document))
     else:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pairbench.cli.output import Format, FormatOption, TracebackOption, emit
+from pairbench.cli.output import Format, FormatOption, TracebackOption, aside, emit
 
 app = typer.Typer(
     help="Write a plugin, and check the ones that are installed.",
@@ -55,8 +54,7 @@ def check(
         if sys.stderr.isatty():
             print(f"checking {component}", file=sys.stderr)
 
-    # What components print while they are checked must not mix with what the command prints.
-    with contextlib.redirect_stdout(sys.stderr):
+    with aside():
         value = check_installed(installed(), distribution, tell)
     emit(form, document(value), value)
     return 0 if passed(value) else 1
