@@ -274,7 +274,9 @@ def test_what_only_looks_or_is_misspelt_loads_no_torch(store: Store, arguments: 
     fill(store, config_of("encoder=mlp"), (0.8, 0.7))
     found, packages = loaded(*arguments)
     assert found == code
-    assert packages & HEAVY == set()
+    # Intervals and p-values are SciPy's, and SciPy stands on NumPy.
+    allowed = {"numpy", "scipy"} if arguments[0] in ("leaderboard", "compare") else set()
+    assert packages & HEAVY - allowed == set()
 
 
 def best(*arguments: str, limit: float, tries: int = 8) -> float:
