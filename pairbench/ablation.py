@@ -69,9 +69,9 @@ class Ablation:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
     def __str__(self) -> str:
-        from pairbench import tables
+        from pairbench import render, tables
 
-        return tables.to_text(tables.of_ablation(self))
+        return render.to_text(tables.of_ablation(self))
 
 
 def without_each(settings: Settings, registry: Registry, off: Sequence[str] = ()) -> list[tuple[str, RunConfig]]:

@@ -12,9 +12,9 @@ from pairbench.errors import SpecError
 from pairbench.interfaces import INTERFACES, Options
 from pairbench.options import field_expected
 from pairbench.registry import Registry
+from pairbench.render import Document, Table
 from pairbench.spec import unknown, written
 from pairbench.suite import find_suite
-from pairbench.tables import Document, Table
 from pairbench.text import did_you_mean, printable, quoted
 
 PAIRING_TEXTS = {

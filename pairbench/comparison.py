@@ -34,9 +34,9 @@ class Comparison:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
     def __str__(self) -> str:
-        from pairbench import tables
+        from pairbench import render, tables
 
-        return tables.to_text(tables.of_comparison(self))
+        return render.to_text(tables.of_comparison(self))
 
 
 def comparison_of(names: Sequence[str], results: Results, metric: str, registry: Registry) -> Comparison:

@@ -12,8 +12,8 @@ from pairbench.environment import machine
 from pairbench.errors import PairbenchError
 from pairbench.interfaces import INTERFACES
 from pairbench.registry import Origin, Registry
+from pairbench.render import Document, Table
 from pairbench.store import Store
-from pairbench.tables import Document, Table
 
 _DEVICES = """
 import json, torch

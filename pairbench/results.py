@@ -136,9 +136,9 @@ class Results(Sequence[Result]):
 
     def to_markdown(self) -> str:
         """The table as Markdown."""
-        from pairbench import tables
+        from pairbench import render, tables
 
-        return tables.to_markdown(tables.of_results(self))
+        return render.to_markdown(tables.of_results(self))
 
     def to_csv(self) -> str:
         """One line for each config: its options' spec, and mean, std, low, high and rounds of each metric."""
@@ -170,16 +170,16 @@ class Results(Sequence[Result]):
         return pandas.DataFrame(rows)
 
     def __str__(self) -> str:
-        from pairbench import tables
+        from pairbench import render, tables
 
-        return tables.to_text(tables.of_results(self))
+        return render.to_text(tables.of_results(self))
 
     def __rich__(self) -> Any:
-        from pairbench import tables
+        from pairbench import render, tables
 
-        return tables.to_rich(tables.of_results(self))
+        return render.to_rich(tables.of_results(self))
 
     def _repr_html_(self) -> str:
-        from pairbench import tables
+        from pairbench import render, tables
 
-        return tables.to_html(tables.of_results(self))
+        return render.to_html(tables.of_results(self))

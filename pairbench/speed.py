@@ -14,10 +14,11 @@ from pairbench.executors import execute
 from pairbench.plan import Job, Member
 from pairbench.record import Context
 from pairbench.registry import installed
+from pairbench.render import Document, Table
 from pairbench.runner import refuse_invalid
 from pairbench.spec import expand, parse, split_specs
 from pairbench.store import Store
-from pairbench.tables import Document, Table, rate, short_names
+from pairbench.tables import rate, short_names
 
 FIGURES = ("training_pairs_per_second", "inference_pairs_per_second", "latency_ms")
 

@@ -12,8 +12,8 @@ from pairbench.errors import SpecError
 from pairbench.interfaces import INTERFACES
 from pairbench.options import read
 from pairbench.registry import installed, load
+from pairbench.render import to_csv, to_html, to_markdown, to_text
 from pairbench.spec import parse_word
-from pairbench.tables import to_csv, to_html, to_markdown, to_text
 
 
 def names(slot: str | None = None) -> list[tuple[str, str]]:

@@ -13,8 +13,8 @@ from conftest import Install, config_of, fill, simulated_record
 from pairbench import doctor
 from pairbench.environment import PACKAGES
 from pairbench.registry import Registry, installed
+from pairbench.render import to_markdown, to_text
 from pairbench.store import Store
-from pairbench.tables import to_markdown, to_text
 
 
 @pytest.fixture

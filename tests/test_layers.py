@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 # The rooms from the ground up; a folder counts as one room unless its files are named here.
 LIGHT = [
     "text",
+    "render",
     "errors",
     "templates",
     "seeds",

@@ -14,8 +14,8 @@ from pairbench.config import resolve
 from pairbench.errors import SpecError
 from pairbench.interfaces import INTERFACES, Encoder
 from pairbench.registry import hash_files, installed, load, source_hash
+from pairbench.render import to_csv, to_markdown, to_text
 from pairbench.store import Store
-from pairbench.tables import to_csv, to_markdown, to_text
 
 
 def plugin(body: str = "return [Shiny]", *, name: str = "shiny", before: str = "") -> str:

@@ -12,13 +12,13 @@ import hostile
 import pytest
 from conftest import config_of, simulated_record
 
-from pairbench import tables
+from pairbench import render, tables
 from pairbench.comparison import comparison_of
 from pairbench.registry import installed
+from pairbench.render import Document, Table, to_csv, to_html, to_markdown, to_rich, to_text
 from pairbench.results import Result, Results
 from pairbench.statistics import Summary
 from pairbench.suite import Published
-from pairbench.tables import Document, Table, to_csv, to_html, to_markdown, to_rich, to_text
 
 TIMING = {
     "training_pairs_per_second": {"median": 12345.6, "low": 12000, "high": 13000, "batch_size": 64},
@@ -185,8 +185,8 @@ def test_the_csv_has_plain_numbers_and_a_line_for_each_config() -> None:
 
 def test_a_narrow_terminal_leaves_out_spare_columns_and_says_so() -> None:
     table = Table("t", ("name", "a", "b"), (("x", "1" * 30, "2" * 30),), 1, spare=("b", "a"))
-    assert tables.fitted(table, 200) == table
-    narrow = tables.fitted(table, 60)
+    assert render.fitted(table, 200) == table
+    narrow = render.fitted(table, 60)
     assert narrow.columns == ("name", "a")
     assert narrow.rows == (("x", "1" * 30),)
     assert "left out for want of width: b" in narrow.notes[-1]

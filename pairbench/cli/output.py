@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pairbench.tables import Document
+    from pairbench.render import Document
 
 
 class Format(StrEnum):
@@ -41,14 +41,14 @@ def aside() -> AbstractContextManager[object]:
 
 def emit(form: Format, document: Document, value: Any, csv: str | None = None) -> None:
     """Print `document`, or `value` as one JSON document, or `csv` (the first table where it is None)."""
-    from pairbench import tables
+    from pairbench import render
 
     if form is Format.json:
         print(json.dumps(value, indent=1, allow_nan=False))
     elif form is Format.csv:
-        print(tables.to_csv(document) if csv is None else csv, end="")
+        print(render.to_csv(document) if csv is None else csv, end="")
     elif form is Format.markdown:
-        print(tables.to_markdown(document))
+        print(render.to_markdown(document))
     else:
         from rich.console import Console
 
@@ -56,4 +56,4 @@ def emit(form: Format, document: Document, value: Any, csv: str | None = None) -
         if not console.is_terminal and "COLUMNS" not in os.environ:
             # A pipe has no width; a table cut to 80 columns would be unreadable there.
             console = Console(width=200)
-        console.print(tables.to_rich(document, console.width))
+        console.print(render.to_rich(document, console.width))

@@ -9,8 +9,8 @@ from pairbench.admission import normal
 from pairbench.errors import SpecError
 from pairbench.interfaces import Component
 from pairbench.registry import Installed, Registry
+from pairbench.render import Document, Table
 from pairbench.spec import unknown
-from pairbench.tables import Document, Table
 from pairbench.testing.kit import examine
 from pairbench.text import quoted
 

@@ -1,0 +1,177 @@
+"""Tables as plain values, and their forms: Rich, text, Markdown, CSV, HTML."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pairbench.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under titles.
+
+    left: how many columns are aligned to the left.
+    notes: what stands below.
+    spare: titles of columns that a narrow terminal may leave out, the first to go first.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left: int = 1
+    notes: tuple[str, ...] = ()
+    spare: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Document:
+    """Tables that are printed together, and what stands below them."""
+
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def fitted(table: Table, width: int) -> Table:
+    """The table without as many of its spare columns as it takes to fit into `width`, and a note that says which."""
+    widths = [max([len(title), *(len(row[i]) for row in table.rows)]) + 3 for i, title in enumerate(table.columns)]
+    # Text on the left may be folded, numbers may not.
+    widths = [min(size, 34) if i < table.left else size for i, size in enumerate(widths)]
+    gone: list[str] = []
+    for title in table.spare:
+        if sum(size for size, name in zip(widths, table.columns, strict=True) if name not in gone) <= width:
+            break
+        if title in table.columns:
+            gone.append(title)
+    if not gone:
+        return table
+    keep = [i for i, name in enumerate(table.columns) if name not in gone]
+    rows = tuple(tuple(row[i] for i in keep) for row in table.rows)
+    notes = (*table.notes, f"left out for want of width: {', '.join(gone)} (--format csv has everything)")
+    return Table(table.title, tuple(table.columns[i] for i in keep), rows, table.left, notes)
+
+
+def to_rich(document: Document, width: int | None = None) -> Group:
+    """The document for a terminal of `width` columns; nothing in it is read as markup."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    parts: list[Any] = []
+    for whole in document.tables:
+        table = whole if width is None else fitted(whole, width)
+        drawn = RichTable(
+            title=Text(printable(table.title, 300), style="bold"),
+            box=box.SIMPLE_HEAD,
+            title_justify="left",
+            header_style="bold",
+            pad_edge=False,
+        )
+        for place, column in enumerate(table.columns):
+            left = place < table.left
+            longest = max(len(column), *(len(row[place]) for row in table.rows)) if table.rows else len(column)
+            drawn.add_column(
+                Text(printable(column, 100)),
+                justify="left" if left else "right",
+                overflow="fold",
+                no_wrap=not left,
+                min_width=min(14, longest) if left else None,
+            )
+        for row in table.rows:
+            drawn.add_row(*(Text(printable(cell, 300), style=_style(cell)) for cell in row))
+        parts += [
+            drawn,
+            *(Text(" " + printable(note, 400), style="dim") for note in table.notes),
+            Text(""),
+        ]
+    for note in document.notes:
+        loud = note.startswith(("FAILED", "DIVERGED", "DAMAGED"))
+        parts.append(Text(" " + printable(note, 400), style="red" if loud else "dim"))
+    return Group(*parts)
+
+
+def _style(cell: str) -> str:
+    return {"best": "green", "better": "green", "worse": "red", "agrees": "green", "tie": "yellow"}.get(cell, "")
+
+
+def to_text(document: Document, width: int = 160) -> str:
+    """The document as plain text."""
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width, no_color=True)
+    console.print(to_rich(document, width))
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+
+
+def to_markdown(document: Document) -> str:
+    """The document as Markdown tables; nothing in it is read as Markdown or HTML."""
+    lines: list[str] = []
+    for table in document.tables:
+        lines += [f"**{_literal(table.title)}**", ""] if table.title.strip() else []
+        lines.append("| " + " | ".join(_literal(name) for name in table.columns) + " |")
+        lines.append("|" + "|".join(" --- " if i < table.left else " ---: " for i in range(len(table.columns))) + "|")
+        lines += ["| " + " | ".join(_literal(item) for item in row) + " |" for row in table.rows]
+        lines += ["", *(_item(note) for note in table.notes), ""]
+    lines += [_item(note) for note in document.notes]
+    return "\n".join(lines).strip()
+
+
+def _literal(text: str) -> str:
+    """`text` so that Markdown shows it as it is; a `_` inside a word needs no mark."""
+    plain = html.escape(printable(text, 300).strip(), quote=False)
+    return re.sub(r"[\\`*\[|~$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", plain)
+
+
+def _item(note: str) -> str:
+    """`note` as an item of a list that starts no heading, list or rule of its own."""
+    return "- " + re.sub(r"^(\d*)([#+=.)-])", r"\1\\\2", _literal(note))
+
+
+def to_html(document: Document) -> str:
+    """The document as an HTML fragment, everything escaped."""
+
+    def cell(text: str) -> str:
+        return html.escape(printable(text, 300))
+
+    parts = []
+    for table in document.tables:
+        head = "".join(f"<th>{cell(name)}</th>" for name in table.columns)
+        body = "".join("<tr>" + "".join(f"<td>{cell(item)}</td>" for item in row) + "</tr>" for row in table.rows)
+        parts.append(f"<table><caption>{cell(table.title)}</caption><tr>{head}</tr>{body}</table>")
+        parts += [f"<p>{cell(note)}</p>" for note in table.notes]
+    parts += [f"<p>{cell(note)}</p>" for note in document.notes]
+    return "".join(parts)
+
+
+def to_csv(document: Document) -> str:
+    """The first table of the document as CSV."""
+    table = document.tables[0] if document.tables else Table("", (), ())
+    return csv_text(table.columns, table.rows)
+
+
+def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """CSV in which no cell can be taken for a formula by a spreadsheet."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([_inert(name) for name in header])
+    for row in rows:
+        writer.writerow([_inert(value) if isinstance(value, str) else "" if value is None else value for value in row])
+    return out.getvalue()
+
+
+def _inert(text: str) -> str:
+    plain = printable(text, 10_000)
+    is_number = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", plain, re.ASCII)
+    # Some spreadsheets take the wide forms of these signs for the signs.
+    formula = plain.lstrip().startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))
+    return f"'{plain}" if formula and not is_number and plain != "-" else plain
