@@ -31,9 +31,10 @@ class Scores:
 
 def metrics(scores: Scores, target: Tensor, classes: Tensor) -> dict[str, float]:
     """Every figure of `scores` against target (N,) and classes (N, V)."""
-    figures = answer_metrics(scores.logits, target)
+    # On the CPU, since figures are taken in float64 and MPS has none.
+    figures = answer_metrics(scores.logits.cpu(), target.cpu())
     if scores.class_logits is not None:
-        figures["class_accuracy"] = class_accuracy(scores.class_logits, classes)
+        figures["class_accuracy"] = class_accuracy(scores.class_logits.cpu(), classes.cpu())
     return figures | {"total_loss": scores.total_loss}
 
 
