@@ -52,6 +52,19 @@ def test_the_default_of_each_slot_is_marked() -> None:
         assert f"{name} (default)" in shown
 
 
+def test_a_suite_whose_file_is_gone_is_listed_with_the_reason(install_plugin: Install) -> None:
+    source = """
+        import pairbench
+
+        @pairbench.hookimpl
+        def pairbench_suites():
+            return ["/nowhere/gone.toml"]
+        """
+    install_plugin("gone", source)
+    (row,) = [item for item in catalogue(installed(), "suite")["components"] if item["name"] == "gone"]
+    assert row["summary"] == "suite /nowhere/gone.toml: No such file or directory. Name a file that can be read."
+
+
 def test_every_pairing_has_a_text() -> None:
     assert set(PAIRING_TEXTS) == set(PAIRINGS)
 

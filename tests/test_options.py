@@ -222,6 +222,11 @@ def test_options_cannot_be_changed() -> None:
         Many().whole = 3  # type: ignore[misc]
 
 
+def test_a_name_in_a_mapping_that_no_spec_can_write_is_no_crash() -> None:
+    field = Many.option_fields()["mapping"]
+    assert written_option(field, {"a]": 1}) == "[a]=1]"
+
+
 SCALARS = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=12)
 
 

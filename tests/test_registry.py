@@ -138,6 +138,10 @@ BAD = {
         ),
         "TypeError: Shiny subclasses the component Cnn",
     ),
+    "has a slot of its own": (
+        plugin().replace("width:", "slot = 'judge'\n    width:"),
+        "Shiny has slot 'judge': expected a subclass of PairDataset, Encoder, ComparisonHead, LossStrategy",
+    ),
     "brings junk suites": (
         plugin() + "\n@pairbench.hookimpl\ndef pairbench_suites(): return [3]\n",
         "pairbench_suites gave 3",

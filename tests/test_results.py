@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import hostile
 import pytest
 from conftest import config_of, fill, simulated_record
+from rich.console import Console
 
 import pairbench
 from pairbench.record import COSTS
@@ -98,6 +100,9 @@ def test_results_print_as_a_table_and_show_as_html() -> None:
     assert "50.00 %" in str(found)
     assert "50.00 %" in hostile.check_html(found._repr_html_())
     assert "50.00 %" in found.to_markdown()
+    console = Console(file=io.StringIO(), width=120)
+    console.print(found)
+    assert "50.00 %" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_leaderboard_ranks_the_store(store: Store) -> None:

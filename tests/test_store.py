@@ -344,6 +344,19 @@ def test_a_record_that_cannot_be_read_stops_in_one_line(
         store.read()
 
 
+def test_a_folder_that_cannot_be_read_stops_in_one_line(
+    store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(store, config)
+
+    def denied(_path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(StoreError, match=r"^cannot read store .*: Permission denied\.$"):
+        store.read()
+
+
 def test_a_damaged_file_that_cannot_be_renamed_stops_in_one_line(
     store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

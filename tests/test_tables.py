@@ -104,6 +104,30 @@ def test_results_on_other_data_are_ranked_apart() -> None:
     assert [len(table.rows) for table in document.tables] == [1, 1]
 
 
+def test_a_ranking_by_a_figure_that_no_table_has_puts_it_first() -> None:
+    item = result()
+    for record in item.records:
+        record["metrics"]["total_loss"] = 1.25
+    shown = text(results(item, result("b", (0.5,), "train.seed=1"), metric="total_loss"))
+    assert re.search(r"config +beside the best +total loss +accuracy %", shown)
+    assert re.search(r"mine +best +1\.2500 ± 0\.0000", shown)
+    assert re.search(r"b +unknown +- ", shown)
+
+
+def test_configs_with_and_without_a_timing_stand_in_one_table() -> None:
+    shown = text(results(result("timed", timing=TIMING), result("untimed", (0.5,), "train.seed=1")))
+    assert re.search(r"timed .*12,346 .*54,321 .*0\.61", shown)
+    assert re.search(r"untimed .* - +- +-", shown)
+
+
+def test_one_round_each_is_compared_without_a_p_value() -> None:
+    first, second = result("first", (0.9,)), result("second", (0.8,), "encoder.kernel_size=5")
+    shown = str(comparison_of(["first", "second"], results(first, second), "accuracy", installed()))
+    assert re.search(
+        r"first +unknown +second +\+10\.00 points +- +- +1 paired|first +unknown +second +\+10\.00 points +- ", shown
+    )
+
+
 def test_failed_and_diverged_rounds_are_counted_and_told() -> None:
     shown = text(results(result(failed="ValueError: boom", diverged=True), result("other", (0.5,))))
     assert "3 + 1 diverged + 1 failed" in shown
