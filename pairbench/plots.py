@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,11 +33,11 @@ def _speed(result: Result, figure: str) -> float | None:
     return found.get("median")
 
 
-def against_cost(results: Results, path: Path, *, metric: str = "accuracy", cost: str = "cpu_seconds") -> None:
-    """Draw the mean of `metric`, with its 95% interval, against `cost` for each result, and write it to `path`.
+def against_cost(results: Results, *, metric: str = "accuracy", cost: str = "cpu_seconds") -> Figure:
+    """The mean of `metric`, with its 95% interval, against `cost` for each result.
 
     Raises:
-        SpecError: the cost, the metric or the kind of file is unknown, or no result has both.
+        SpecError: the cost is unknown, or no result has both.
     """
     if cost not in COSTS:
         raise unknown("cost", cost, COSTS)
@@ -49,7 +50,7 @@ def against_cost(results: Results, path: Path, *, metric: str = "accuracy", cost
         )
     from matplotlib.ticker import LogLocator, NullLocator
 
-    figure = _figure(path)
+    figure = _figure()
     axes = figure.subplots()
     scale = 100 if metric.removeprefix("validation_") in PERCENT else 1
     for number, (item, summary, spent) in enumerate(found):
@@ -73,21 +74,21 @@ def against_cost(results: Results, path: Path, *, metric: str = "accuracy", cost
     axes.set_xlabel(label)
     axes.set_ylabel(f"{title(metric)}{' (%)' if scale == 100 else ''}, mean and 95% interval")
     axes.grid(alpha=0.3)
-    _save(figure, path)
+    return figure
 
 
-def learning_curves(results: Sequence[Result], path: Path) -> None:
-    """Draw accuracy, class accuracy, loss and AUC over the epochs, the mean of all rounds, and write it to `path`.
+def learning_curves(results: Sequence[Result]) -> Figure:
+    """Accuracy, class accuracy, loss and AUC over the epochs, the mean of all rounds of each result.
 
     The figures of the source report's Figure 8. Training figures are those of training mode, gathered on the way.
 
     Raises:
-        SpecError: the kind of file is unknown, or no result has curves.
+        SpecError: no result has curves.
     """
     drawn = [result for result in results if any(record["curves"].get("test") for record in result.finished)]
     if not drawn:
         raise SpecError("nothing to draw: no finished round has curves. Train with train.evaluate_every=1.")
-    figure = _figure(path)
+    figure = _figure()
     grid = figure.subplots(2, 2)
     for axes, metric in zip(grid.flat, ("accuracy", "class_accuracy", "total_loss", "auc"), strict=True):
         for number, result in enumerate(drawn):
@@ -104,7 +105,7 @@ def learning_curves(results: Sequence[Result], path: Path) -> None:
         axes.grid(alpha=0.3)
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize=7, ncols=2)
-    _save(figure, path)
+    return figure
 
 
 def _mean_curve(result: Result, split: str, metric: str) -> list[float]:
@@ -118,16 +119,30 @@ def _plain(name: str, limit: int = 60) -> str:
     return printable(name, limit).replace("$", r"\$")
 
 
-def _figure(path: Path) -> Figure:
-    if path.suffix.lower() not in SUFFIXES:
-        raise SpecError(f"{printable(str(path), 80)}: expected a name that ends in {', '.join(SUFFIXES)}.")
-    # The figure is made without pyplot, which would look for a screen.
+def _figure() -> Figure:
+    # Made without pyplot, which would look for a screen.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(8, 5.5), layout="constrained")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def check_suffix(path: Path) -> None:
+    """Refuse a name whose end says no kind of picture.
+
+    Raises:
+        SpecError: the suffix is none of SUFFIXES.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise SpecError(f"{printable(str(path), 80)}: expected a name that ends in {', '.join(SUFFIXES)}.")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write `figure` to `path`, in the kind that its suffix names.
+
+    Raises:
+        SpecError: the suffix is unknown, or the file cannot be written.
+    """
+    check_suffix(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
@@ -135,3 +150,11 @@ def _save(figure: Figure, path: Path) -> None:
         raise SpecError(
             f"cannot write {printable(str(path), 80)}: {error.strerror or error}. Choose another file."
         ) from error
+
+
+def as_svg(figure: Figure) -> str:
+    """`figure` as an SVG element for an HTML page."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg")
+    text = out.getvalue()
+    return text[text.index("<svg") :]

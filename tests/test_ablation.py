@@ -1,5 +1,6 @@
 """Ablations and plots: from a config to what each ingredient is worth, and pictures of results."""
 
+import dataclasses
 import json
 
 import pytest
@@ -84,6 +85,40 @@ def test_plots_are_drawn_in_the_kind_that_the_name_asks_for(store, tmp_path, cap
         assert invoke(["plot", "--store", str(store), "--out", str(out), *extra]) == 0
         assert out.read_bytes().startswith(start)
         assert capsys.readouterr().out == f"{out}\n"
+
+
+def test_a_report_is_one_page_that_stands_alone(store, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    assert invoke(["report", "--store", str(store), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    page = out.read_text()
+    assert page.count("<svg") == 2
+    for text in ("without head=posterior", "beside the best", "Trained in", "processor seconds for a round"):
+        assert text in page
+    assert "<script" not in page
+    assert "<link" not in page
+
+
+def test_a_hostile_name_is_inert_on_the_page(store, tmp_path):
+    from pairbench.history import stored
+    from pairbench.page import write_page
+    from pairbench.results import Results
+    from pairbench.store import Store
+
+    name = "<script>alert(1)</script>$x$"
+    items = [dataclasses.replace(item, name=name) for item in stored(Store(store))]
+    write_page(Results(tuple(items), store), tmp_path / "page.html")
+    assert "<script>" not in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--metric", "beauty"], ["nobody"], ["--suite", "report"], ["--out", "/dev/null/x"]]
+)
+def test_a_report_that_cannot_be_written_says_why(store, capsys, arguments):
+    assert invoke(["report", "--store", str(store), *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ LIGHT = [
     "ablation",
     "tables",
     "plots",
+    "page",
     "progress",
     "catalogue",
     "doctor",

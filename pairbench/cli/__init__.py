@@ -33,6 +33,7 @@ app.command("compare")(measure.compare)
 app.command("timing")(measure.timing)
 app.command("ablate")(explore.ablate)
 app.command("plot")(explore.plot)
+app.command("report")(explore.report)
 app.command("doctor")(look.doctor)
 app.add_typer(plugin.app, name="plugin")
 

@@ -64,12 +64,29 @@ def plot(
 ) -> int:
     """Draw accuracy against cost, or learning curves, from the store."""
     from pairbench.history import chosen
-    from pairbench.plots import against_cost, learning_curves
+    from pairbench.plots import against_cost, check_suffix, learning_curves, save
 
+    check_suffix(out)
     results = chosen(names or [], suite=suite, store=store)
-    if curves:
-        learning_curves(results.items, out)
-    else:
-        against_cost(results, out, metric=metric, cost=cost)
+    save(learning_curves(results.items) if curves else against_cost(results, metric=metric, cost=cost), out)
+    print(out)
+    return 0
+
+
+def report(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RESULT]...", help="Names, config_ids or specs; all where none is.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")] = Path("pairbench.html"),
+    suite: Annotated[str | None, typer.Option(help="Only what was run for this suite.")] = None,
+    metric: MetricOption = "accuracy",
+    store: StoreOption = None,
+    traceback: TracebackOption = False,
+) -> int:
+    """Write one HTML file with the ranking, the plots and what the results depend on."""
+    from pairbench.history import chosen
+    from pairbench.page import write_page
+
+    write_page(chosen(names or [], suite=suite, store=store), out, metric)
     print(out)
     return 0
