@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pairbench.errors import SpecError
 from pairbench.results import Result, Results
 from pairbench.spec import unknown
-from pairbench.tables import PERCENT, title
+from pairbench.tables import PERCENT, short_names, title
 from pairbench.text import printable
 
 if TYPE_CHECKING:
@@ -53,13 +53,14 @@ def against_cost(results: Results, *, metric: str = "accuracy", cost: str = "cpu
     figure = _figure()
     axes = figure.subplots()
     scale = 100 if metric.removeprefix("validation_") in PERCENT else 1
-    for number, (item, summary, spent) in enumerate(found):
+    names, _ = short_names([item.name for item, _, _ in found])
+    for number, (_, summary, spent) in enumerate(found):
         low, high = (summary.mean if bound is None else bound for bound in (summary.low, summary.high))
         spread = [[scale * (summary.mean - low)], [scale * (high - summary.mean)]]
         color = f"C{number % 10}"
         axes.errorbar([spent], [scale * summary.mean], yerr=spread, fmt="o", capsize=3, color=color)
         axes.annotate(
-            _plain(item.name),
+            _plain(names[number]),
             (spent, scale * summary.mean),
             xytext=(6, 4),
             textcoords="offset points",
@@ -90,6 +91,7 @@ def learning_curves(results: Sequence[Result]) -> Figure:
         raise SpecError("nothing to draw: no finished round has curves. Train with train.evaluate_every=1.")
     figure = _figure()
     grid = figure.subplots(2, 2)
+    names, _ = short_names([result.name for result in drawn])
     for axes, metric in zip(grid.flat, ("accuracy", "class_accuracy", "total_loss", "auc"), strict=True):
         for number, result in enumerate(drawn):
             for split, style in (("train", ":"), ("test", "-")):
@@ -97,7 +99,7 @@ def learning_curves(results: Sequence[Result]) -> Figure:
                 if means:
                     step = result.config["train.evaluate_every"] if split == "test" else 1
                     epochs = range(step, step * len(means) + 1, step)
-                    name = f"{_plain(result.name, 40)}, {split}"
+                    name = f"{_plain(names[number], 40)}, {split}"
                     axes.plot(epochs, means, style, color=f"C{number % 10}", label=name)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
