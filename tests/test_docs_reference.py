@@ -1,0 +1,273 @@
+"""The reference pages: current, complete, and written by a script that refuses what nobody describes."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import typer.main
+
+import pairbench
+from pairbench import cli, hookspecs
+from pairbench.catalogue import catalogue, described
+from pairbench.config import PAIRINGS, TrainOptions
+from pairbench.interfaces import INTERFACES
+from pairbench.registry import installed
+from pairbench.store import Store
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS))
+
+import commands  # noqa: E402
+import generate  # noqa: E402
+import griffe_fields  # noqa: E402
+import texts  # noqa: E402
+from words import UndescribedError, sentence, table  # noqa: E402
+
+
+def page(path: str) -> str:
+    return (DOCS / path).read_text()
+
+
+@pytest.fixture
+def bundled_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No third-party plugin of this environment in the reference."""
+    monkeypatch.setenv("PAIRBENCH_PLUGINS", "")
+    installed.cache_clear()
+
+
+@pytest.mark.usefixtures("bundled_alone")
+def test_the_reference_pages_are_current() -> None:
+    made = generate.pages()
+    stale = [path for path, text in made.items() if not (DOCS / path).is_file() or page(path) != text]
+    assert stale == [], "run: python docs/generate.py"
+    marked = [file.relative_to(DOCS).as_posix() for file in DOCS.rglob("*.md") if generate.MARK in file.read_text()]
+    assert sorted(marked) == sorted(made)
+
+
+BUNDLED = [
+    (slot, claim.component)
+    for slot in INTERFACES
+    for claims in installed().components[slot].values()
+    for claim in claims
+    if claim.origin.distribution == "pairbench"
+]
+
+
+@pytest.mark.parametrize(("slot", "component"), BUNDLED, ids=[component.name for _, component in BUNDLED])
+def test_every_component_and_option_is_described(slot: str, component: Any) -> None:
+    text = page(f"reference/{slot}.md")
+    assert f"## `{component.name}`" in text
+    for option in component.option_fields():
+        assert re.search(rf"^- \*\*`{slot}\.{option}`\*\*: \S.{{8,}} \*.+; .+\*$", text, re.M), option
+
+
+def test_every_training_option_is_described() -> None:
+    for option in TrainOptions.option_fields():
+        assert re.search(rf"^- \*\*`train\.{option}`\*\*: \S.{{8,}} \*.+; .+\*$", page("reference/train.md"), re.M), (
+            option
+        )
+
+
+def test_every_pairing_is_explained() -> None:
+    for name in PAIRINGS:
+        assert f"pairing={name}" in page("explanation/pairings.md")
+        assert f"`{name}`" in page("reference/spec.md")
+
+
+def test_every_bundled_suite_and_entry_is_listed() -> None:
+    text = page("reference/suites.md")
+    for row in catalogue(installed(), "suite")["components"]:
+        (shown,) = described(installed(), [f"suite={row['name']}"])["shown"]
+        assert f"## `{row['name']}`" in text
+        assert all(f"**{entry['name']}**" in text for entry in shown["entries"])
+
+
+def test_every_hook_is_described() -> None:
+    names = [name for name, value in vars(hookspecs).items() if hasattr(value, "pairbench_spec")]
+    assert len(names) >= 6
+    assert all(f"## `{name}`" in page("reference/hooks.md") for name in names)
+
+
+def leaves(group: Any, words: str = "") -> list[tuple[str, Any]]:
+    if not hasattr(group, "commands"):
+        return [(words, group)]
+    return [leaf for name, inner in group.commands.items() for leaf in leaves(inner, f"{words} {name}".strip())]
+
+
+def test_every_check_of_the_conformance_kit_is_described() -> None:
+    from pairbench.testing import CHECKS
+
+    assert all(f"| `{check.name}` |" in page("reference/conformance.md") for check in CHECKS)
+
+
+def test_every_command_and_each_of_its_options_is_described() -> None:
+    text = page("reference/command-line.md")
+    for words, command in leaves(typer.main.get_command(cli.app)):
+        section = text.partition(f"## `{words}`\n")[2].partition("\n## ")[0]
+        assert section, words
+        for parameter in command.params:
+            for spelling in (*parameter.opts, *parameter.secondary_opts):
+                if spelling.startswith("-"):
+                    assert f"`{spelling}`" in section, f"{words} {spelling}"
+
+
+def test_every_exit_code_that_the_command_line_gives_is_described() -> None:
+    constants = {name: value for name, value in vars(cli).items() if isinstance(value, int)}
+    codes = {0}
+    for file in (ROOT / "pairbench/cli").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Return) and node.value is not None:
+                codes |= {item.value for item in ast.walk(node.value) if isinstance(item, ast.Constant)}
+                codes |= {
+                    constants[item.id]
+                    for item in ast.walk(node.value)
+                    if isinstance(item, ast.Name) and item.id in constants
+                }
+    found = {code for code in codes if type(code) is int and code < 256}
+    assert found == {0, 1, 2, 130}
+    assert all(f"| `{code}` |" in page("reference/exit-codes.md") for code in found)
+    readme = (ROOT / "README.md").read_text().partition("**Exit codes**")[2].partition("\n\n")[0]
+    assert all(re.search(rf"\b{code}\b", readme) for code in found)
+
+
+def test_every_environment_variable_is_described() -> None:
+    sources = [file.read_text() for folder in ("pairbench", "plugins") for file in (ROOT / folder).rglob("*.py")]
+    names = {found for source in sources for found in re.findall(r"\bPAIRBENCH_[A-Z]+\b", source)}
+    assert {"PAIRBENCH_STORE", "PAIRBENCH_DATA"} <= names
+    assert all(f"| `{name}` |" in page("reference/environment.md") for name in names)
+
+
+def test_everything_that_pairbench_exports_is_on_the_python_page() -> None:
+    named = re.findall(r"^::: pairbench\.\w+\.(\w+)$", page("reference/python.md"), re.M)
+    assert sorted(named) == sorted(pairbench.__all__)
+
+
+@pytest.fixture
+def tiny_run(tiny_registry: Any, store: Store) -> pairbench.Results:
+    """A run of two tiny configs."""
+    import tiny
+
+    words = [*tiny.SPECS, "encoder.embedding_dim=2,3", "train.rounds=2", "train.epochs=1"]
+    return pairbench.run(*words, workers=0, store=store.root, timing=False)
+
+
+def test_every_field_of_a_real_record_and_timing_is_described(tiny_run: pairbench.Results, store: Store) -> None:
+    text = page("reference/record.md")
+    timing = pairbench.run(tiny_run[0].name, workers=0, store=store.root)[0].timing
+    for known, value in ((texts.RECORD_FIELDS, tiny_run[0].records[0]), (texts.TIMING_FIELDS, timing)):
+        rows = generate.described_paths(value, known)
+        assert len(rows) >= 10
+        assert all(f"| {field} |" in text for field, _ in rows)
+
+
+def test_the_example_of_a_record_has_the_fields_of_a_real_one(tiny_run: pairbench.Results) -> None:
+    def fields(record: dict[str, Any]) -> set[str]:
+        # Which figures there are follows from the task and the loss.
+        return {path for path in generate.flattened(record) if path.split(".")[0] not in ("metrics", "curves")}
+
+    example = json.loads(page("assets/record.json"))
+    assert fields(example) == fields(tiny_run[0].records[0]), "run: python docs/refresh.py"
+
+
+def test_every_field_of_the_json_documents_is_described(tiny_run: pairbench.Results) -> None:
+    text = page("reference/output.md")
+    compared = pairbench.compare(*(item.config_id for item in tiny_run), store=tiny_run.store).to_dict()
+    results = tiny_run.to_dict()
+    listed, shown = catalogue(installed()), described(installed(), ["encoder=mlp", "suite=report"])
+    found = [results, *results["results"], compared, *compared["comparisons"], listed, *listed["components"][:1]]
+    found += [shown, *shown["shown"], shown["shown"][0]["options"][0], shown["shown"][1]["entries"][0]]
+    for key in {key for document in found for key in document}:
+        assert re.search(rf"`[^`\n]*\b{key}\b[^`\n]*`", text), key
+
+
+# What the generator refuses.
+
+
+def test_an_exit_code_without_a_description_stops_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(texts.EXIT_CODES, "130")
+    with pytest.raises(UndescribedError, match="exit code 130"):
+        generate.exit_codes()
+
+
+def test_an_environment_variable_without_a_description_stops_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(texts.ENVIRONMENT, "PAIRBENCH_STORE")
+    with pytest.raises(UndescribedError, match="PAIRBENCH_STORE"):
+        generate.environment()
+
+
+def test_a_record_field_without_a_description_stops_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(texts.RECORD_FIELDS, "seed")
+    with pytest.raises(UndescribedError, match="record field seed"):
+        generate.record()
+
+
+def test_a_command_option_without_a_description_stops_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bare(loud: bool = typer.Option(False, "--loud")) -> None:
+        """Do a thing."""
+
+    monkeypatch.setattr(commands, "commands", lambda: iter([("bare", bare)]))
+    with pytest.raises(UndescribedError, match="loud of pairbench bare"):
+        commands.page()
+
+
+def test_a_component_option_without_a_description_stops_the_generator(install_plugin: Any) -> None:
+    install_plugin(
+        "bare",
+        '''
+        import pairbench
+
+
+        class Bare(pairbench.Encoder):
+            """Says nothing of its option."""
+
+            name = "bare"
+            depth: pairbench.PositiveInt = 1
+
+            def build(self, image_shape):
+                raise NotImplementedError
+
+
+        @pairbench.hookimpl
+        def pairbench_components():
+            return [Bare]
+        ''',
+        distribution="pairbench",
+    )
+    with pytest.raises(UndescribedError, match=r"encoder\.depth"):
+        generate.components("encoder")
+
+
+def test_an_option_is_shown_as_it_is_written_with_what_it_takes() -> None:
+    from pairbench.cli.measure import run
+
+    shown = {name: (commands.spellings(name, kind, info), commands.expects(kind, info), default)
+             for name, kind, info, default in commands.parameters(run)}  # fmt: skip
+    assert shown["form"][0] == ["--format", "-f"]
+    assert shown["timing"] == (["--timing", "--no-timing"], "nothing", True)
+    assert shown["workers"][1] == "a whole number of at least 0 and at most 1024"
+
+
+def test_a_bar_in_a_cell_does_not_end_it() -> None:
+    assert table(["a"], [["x | y"]]).splitlines()[-1] == r"| x \| y |"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("the  size\n of it", "The size of it."), ("none leaves it.", "None leaves it."), ("a=b, as is", "a=b, as is.")],
+)
+def test_a_description_becomes_a_sentence(given: str, told: str) -> None:
+    assert sentence(given, "it") == told
+
+
+def test_fields_in_a_docstring_become_a_list() -> None:
+    given = "What it is.\n\nsize: how large\n    it is.\nlow, high: its ends.\n\nRaises:\n    Error: never."
+    told = "What it is.\n\n\n- `size`: how large\n    it is.\n- `low`, `high`: its ends.\n\nRaises:\n    Error: never."
+    assert griffe_fields.listed(given) == told
