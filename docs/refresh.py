@@ -3,7 +3,7 @@
 In a page, `<!-- run -->` stands before a console block, whose `$` lines are run; `<!-- run python -->` before a Python
 block, whose output goes into the text block after it; `<!-- file: NAME -->` before a block that is written to a file
 first, and a `pyproject.toml` among these is installed for the rest of its page. A page has a folder, and so a store, of
-its own below `--work` (else a temporary one); README, index and explanation share one.
+its own below `--work` (else a temporary one); those that show the same runs share one.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def install(project: Path) -> None:
 
 def place(work: Path, page: Path) -> Path:
     """The folder that the commands of `page` run in; it is made where it is not there."""
-    shared = page.name in ("README.md", "index.md") or page.parent.name == "explanation"
+    shared = page.name in ("README.md", "index.md", "report.md") or page.parent.name == "explanation"
     folder = work / (SHARED if shared else page.stem)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
