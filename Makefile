@@ -23,4 +23,4 @@ refresh:
 	$(BIN)/python docs/pictures.py .refresh
 
 bench:
-	$(BIN)/pytest benchmarks --benchmark-only --benchmark-enable
+	$(BIN)/pytest benchmarks --benchmark-only
