@@ -94,6 +94,8 @@ def without_each(settings: Settings, registry: Registry, off: Sequence[str] = ()
         if config.config_id not in {other.config_id for _, other in found}:
             found.append((f"without {name}", config))
     for words in off:
+        if not words.strip():
+            raise SpecError("--off names no word: expected words such as loss=cross_entropy.")
         points = expand(parse(split_words(words)))
         found += [(f"with {_spelt(point)}", resolve(override(settings, point), registry)) for point in points]
     if len(found) == 1:

@@ -93,6 +93,8 @@ def described(registry: Registry, words: Sequence[str]) -> dict[str, Any]:
 
 def _described(registry: Registry, word: str) -> dict[str, Any]:
     key, equals, name = word.partition("=")
+    if key == "train" and equals:
+        raise SpecError("train is a group of options, not a slot. Write: pairbench show train")
     if word == "train":
         return _options("train", "", TrainOptions, "pairbench")
     if not equals:

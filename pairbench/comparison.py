@@ -89,6 +89,10 @@ def find(name: str, results: Results, registry: Registry) -> Result:
             )
     if not found:
         names = [result.name for result in results]
+        if not names:
+            raise SpecError(
+                f"no records in store {printable(str(results.store))}. Train something first: pairbench run"
+            )
         raise SpecError(
             f"no result called {quoted(name)} in store {printable(str(results.store))}.{did_you_mean(name, names)}"
         )

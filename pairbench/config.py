@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
@@ -160,8 +160,12 @@ class RunConfig:
 
     @cached_property
     def config_id(self) -> str:
-        """Twelve hexadecimal digits that name this config: all of it but how many rounds are asked for."""
-        return id_of(self.flat())
+        """Twelve hexadecimal digits that name this config: all but how many rounds there are and where data lie."""
+        return id_of(self.flat(), self.locations())
+
+    def locations(self) -> list[str]:
+        """The keys of options that only say where data lie."""
+        return [f"dataset.{option}" for option in type(self.dataset).locations]
 
     def words(self) -> list[str]:
         """The shortest spec of this config: each slot, and every option that is not at its default."""
@@ -250,9 +254,10 @@ def from_flat(flat: Mapping[str, Any], registry: Registry | None = None) -> RunC
     return RunConfig(**models, pairing=pairing, train=validated(TrainOptions, "train", options("train")))
 
 
-def id_of(flat: Mapping[str, Any]) -> str:
-    """The config_id of the config whose `flat` form this is."""
-    identity = {key: value for key, value in flat.items() if key != "train.rounds"}
+def id_of(flat: Mapping[str, Any], locations: Iterable[str] = ()) -> str:
+    """The config_id of the config whose `flat` form this is; `locations` are keys that do not count."""
+    nowhere = dict.fromkeys(locations)
+    identity = {key: value for key, value in (dict(flat) | nowhere).items() if key != "train.rounds"}
     return hashlib.sha256(canonical(identity).encode()).hexdigest()[:12]
 
 
@@ -265,13 +270,26 @@ def _options(settings: Settings, owner: str) -> Settings:
     return {key.split(".", 1)[1]: text for key, text in settings.items() if key.startswith(owner + ".")}
 
 
+def _unknown_option(key: str, registry: Registry) -> SpecError:
+    """The error for an option of something that has none: the real options of that name, or the groups there are."""
+    option = key.partition(".")[2]
+    models: dict[str, list[type[Options]]] = {
+        slot: [claim.component for claims in registry.components[slot].values() for claim in claims]
+        for slot in INTERFACES
+    }
+    models["train"] = [TrainOptions]
+    real = [f"{owner}.{option}" for owner, kinds in models.items() if any(option in k.option_fields() for k in kinds)]
+    if real:
+        return unknown("key", key, real)
+    return SpecError(f"unknown key {quoted(key)}. Options belong to {', '.join(models)}: write SLOT.OPTION=VALUE.")
+
+
 def _check_keys(settings: Settings, registry: Registry) -> None:
     plain = [*INTERFACES, "pairing"]
     for key in settings:
         owner, dot, _ = key.partition(".")
         if dot and owner not in (*INTERFACES, "train"):
-            known = [*INTERFACES, "train"]
-            raise unknown("key", key, [f"{name}.{key.split('.')[1]}" for name in known] if owner else known)
+            raise _unknown_option(key, registry)
         if not dot and owner == "train":
             raise SpecError("malformed word: 'train' is a group of options. Write train.OPTION=VALUE.")
         if not dot and owner not in plain:

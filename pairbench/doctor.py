@@ -112,6 +112,8 @@ def document(findings: dict[str, Any]) -> Document:
     store = findings["store"]
     records = ", ".join(f"{count} {status}" for status, count in store["records"].items())
     notes = [f"DAMAGED {path}: {reason}" for path, reason in store["damaged"].items()]
+    if notes:
+        notes.append("Damaged files are set aside, and their rounds trained again, by the command that made them")
     notes += [f"TAKEN {conflict}" for conflict in findings["conflicts"]]
     notes += [f"FAILED devices: {devices['error']}"] if "error" in devices else []
     notes.append("all is well" if healthy(findings) else "something above needs mending")

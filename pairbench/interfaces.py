@@ -102,7 +102,8 @@ class Options(BaseModel):
     def summary(cls) -> str:
         """The first sentence of the docstring, on one line; "" where there is none."""
         text = " ".join((cls.__dict__.get("__doc__") or "").strip().split("\n\n")[0].split())
-        return text.split(". ")[0].rstrip(".") + "." if text else ""
+        sentence = text.split(". ")[0]
+        return sentence if not sentence or sentence[-1] in ".?!" else f"{sentence}."
 
     @classmethod
     def option_fields(cls) -> dict[str, FieldInfo]:
@@ -156,9 +157,14 @@ class Component(Options):
 
 
 class PairDataset(Component):
-    """Images, the pairs drawn from them, and the question asked of each pair."""
+    """Images, the pairs drawn from them, and the question asked of each pair.
+
+    locations: names of options that only say where the files lie whose content `digest` covers, so that the same data
+        elsewhere are the same data.
+    """
 
     slot: ClassVar[str] = "dataset"
+    locations: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod

@@ -28,8 +28,10 @@ def write_page(results: Results, path: Path, metric: str = "accuracy") -> None:
     """Write the ranking by `metric`, the plots, the failures and the environments of `results` to `path`.
 
     Raises:
-        SpecError: no result has the metric, or the file cannot be written.
+        SpecError: the name does not end in .html, no result has the metric, or the file cannot be written.
     """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise SpecError(f"{printable(str(path), 80)}: expected a name that ends in .html.")
     metrics = {name for item in results for name in item.summary}
     if metric not in metrics:
         raise unknown("metric", metric, metrics)

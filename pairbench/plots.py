@@ -42,6 +42,9 @@ def against_cost(results: Results, *, metric: str = "accuracy", cost: str = "cpu
     if cost not in COSTS:
         raise unknown("cost", cost, COSTS)
     label, read = COSTS[cost]
+    metrics = {name for item in results for name in item.summary}
+    if metrics and metric not in metrics:
+        raise unknown("metric", metric, metrics)
     points = [(item, item.summary[metric], read(item)) for item in results if metric in item.summary]
     found = [(item, summary, spent) for item, summary, spent in points if spent is not None]
     if not found:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pairbench.config import canonical
+from pairbench.record import locations_of
 from pairbench.results import Result
 from pairbench.statistics import LEVEL, Difference, Summary, holm, paired, welch
 from pairbench.suite import Published
@@ -33,15 +34,13 @@ def lower_is_better(metric: str) -> bool:
 
 def same_data_key(result: Result) -> str:
     """Results with the same key saw the same pairs in the same rounds."""
-    config = result.config
-    data = {key: value for key, value in config.items() if key.split(".")[0] == "dataset"}
-    digests = sorted({record["provenance"]["data"] for record in result.records})
-    return canonical([data, config.get("train.seed"), digests])
+    return canonical([comparable_key(result), result.config.get("train.seed")])
 
 
 def comparable_key(result: Result) -> str:
     """Results with the same key answer the same question on the same data, perhaps with other seeds."""
-    data = {key: value for key, value in result.config.items() if key.split(".")[0] == "dataset"}
+    places = {key for record in result.records for key in locations_of(record)}
+    data = {key: value for key, value in result.config.items() if key.split(".")[0] == "dataset" and key not in places}
     return canonical([data, sorted({record["provenance"]["data"] for record in result.records})])
 
 

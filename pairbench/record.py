@@ -108,6 +108,7 @@ def make_record(
             "suite": suite,
             "data": context.data,
             "code": context.code,
+            "locations": config.locations(),
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
     }
@@ -116,11 +117,18 @@ def make_record(
     return record
 
 
+def locations_of(record: Mapping[str, Any]) -> list[str]:
+    """The keys of the record's config that only say where data lie."""
+    named = record["provenance"].get("locations", [])
+    return [key for key in named if isinstance(key, str) and key.startswith("dataset.")]
+
+
 def misshapen(record: Mapping[str, Any]) -> str:
     """The first part of a record that what reads it could not use, such as "metrics"; "" where all is well."""
     cost, error, provenance = record["cost"], record.get("error"), record["provenance"]
     sound = {
-        "config": record["config_id"] == id_of(record["config"]) and _is_number(record["config"].get("train.epochs")),
+        "config": record["config_id"] == id_of(record["config"], locations_of(record))
+        and _is_number(record["config"].get("train.epochs")),
         "metrics": all(value is None or _is_number(value) for value in record["metrics"].values()),
         "cost": (not cost and record["status"] == "failed") or all(_is_number(cost.get(name)) for name in COSTS),
         "provenance": all(isinstance(provenance.get(name), str) for name in ("name", "created")),

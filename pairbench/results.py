@@ -128,7 +128,10 @@ class Results(Sequence[Result]):
 
     def to_dict(self) -> dict[str, Any]:
         """The results as plain values, in the form that `--format json` prints."""
-        return {"schema": 1, "results": [item.to_dict() for item in self.items]}
+        value: dict[str, Any] = {"schema": 1, "results": [item.to_dict() for item in self.items]}
+        if self.damaged:
+            value["damaged"] = {str(path): reason for path, reason in self.damaged.items()}
+        return value
 
     def to_json(self) -> str:
         """The results as one JSON document."""

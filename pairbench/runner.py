@@ -169,6 +169,10 @@ class Run:
         scan = self.store.read({member.config.config_id for member in members})
         left = pending(members, Known.of(scan.records), fresh=fresh, retry_failed=retry_failed)
         self.store.set_aside(scan.damaged)
+        self.notes += [
+            f"{path} was damaged ({reason}): it is set aside, and its round is trained anew where this run asks for it"
+            for path, reason in scan.damaged.items()
+        ]
         count = cores() if workers is None else workers
         if count == 0 or all(self._travels(member) for member in members):
             job = Job(
@@ -188,7 +192,7 @@ class Run:
             )
         if job.tasks or job.timed:
             self._execute(job, left)
-        return self._results(scan.damaged, timing)
+        return self._results(timing)
 
     def _travels(self, member: Member) -> bool:
         return all(origin.plugin for origin in member.config.origins(self.registry).values())
@@ -253,7 +257,7 @@ class Run:
                 if not any(note.startswith(place) for note in self.notes):
                     self.notes.append(f"{place}: {reason_of(error)}")
 
-    def _results(self, damaged: dict[Path, str], timing: bool) -> Results:
+    def _results(self, timing: bool) -> Results:
         items = []
         scan = self.store.read({member.config.config_id for member in self.plan.members})
         known = Known.of(scan.records)
@@ -270,7 +274,7 @@ class Run:
                     entry.note if entry else "",
                 )
             )
-        results = Results(tuple(items), self.store.root, damaged | scan.damaged, notes=tuple(self.notes))
+        results = Results(tuple(items), self.store.root, scan.damaged, notes=tuple(self.notes))
         self._tell("pairbench_run_finished", results=results)
         return replace(results, notes=tuple(self.notes))
 

@@ -40,6 +40,8 @@ class Store:
     """The records below one folder, which is made when the first is written."""
 
     def __init__(self, root: Path | str | None = None) -> None:
+        if root == "":
+            raise SpecError("the store has an empty name: expected a folder. Leave --store out for the default.")
         named = Path(root or os.environ.get("PAIRBENCH_STORE") or DEFAULT_STORE)
         try:
             self.root = named.expanduser()

@@ -125,7 +125,7 @@ def read_suite(path: Path) -> Suite:
     Raises:
         SpecError: the file is missing, is not TOML, or lacks or misspells something.
     """
-    where = printable(str(path), 80)
+    where = printable(str(path), 160)
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -167,6 +167,10 @@ def _entry(run: dict[str, Any], number: int, shared: list[str]) -> Entry:
     name = _text(run, "name", where)
     if not name.strip():
         raise SpecError(f'{where}name is missing. Write name = "...".')
+    if "," in name:
+        raise SpecError(
+            f"{where}name {quoted(name)} has a comma, which --only reads as the end of a name. Leave it out."
+        )
     own = _words(run, where)
     # The run's own words replace the shared ones; as in `override`, another component drops the old one's options.
     mine, ours = parse(own), parse(shared)

@@ -372,6 +372,8 @@ def _notes(results: Results) -> list[str]:
     if results.failed:
         notes.append("Failed rounds are kept with their traceback; train them again with --retry-failed")
     notes += [f"DAMAGED {path}: {reason}; left out" for path, reason in list(results.damaged.items())[:5]]
+    if results.damaged:
+        notes.append("Damaged files are set aside, and their rounds trained again, by the command that made them")
     if len(results.damaged) > 5:
         notes.append(f"DAMAGED: {len(results.damaged) - 5} more files")
     return [*notes, *results.notes, f"records: {results.store}"]

@@ -126,7 +126,7 @@ def test_a_report_that_cannot_be_written_says_why(store, capsys, arguments):
     [
         (["--out", "plot.gif"], "expected a name that ends in .svg, .png, .pdf"),
         (["--cost", "money"], "unknown cost 'money'"),
-        (["--metric", "beauty"], "nothing to draw"),
+        (["--metric", "beauty"], "unknown metric 'beauty'"),
         (["nobody"], "no result called 'nobody'"),
         (["--suite", "report"], "no records of suite report"),
         (["--cost", "latency"], "nothing to draw"),

@@ -145,7 +145,7 @@ def test_several_things_are_shown_in_their_order() -> None:
         ("pairing=siam", "unknown pairing 'siam'."),
         ("suite=reprt", "unknown suite 'reprt'."),
         ("suite=/nowhere.toml", "suite /nowhere.toml: No such file or directory."),
-        ("train=epochs", "unknown slot 'train'."),
+        ("train=epochs", "train is a group of options, not a slot."),
         ("=", "unknown slot ''."),
         ("\x1b[2J=x", "unknown slot '\ufffd[2J'."),
     ],

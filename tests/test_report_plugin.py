@@ -255,3 +255,24 @@ def test_the_area_under_the_curve_equals_scikit_learns():
         score = torch.randint(ties, (300,), generator=generator).float()
         positive = torch.rand(300, generator=generator) < 0.3
         assert roc_auc(score, positive) == pytest.approx(roc_auc_score(positive, score), abs=1e-12)
+
+
+def test_where_the_data_lie_is_no_part_of_what_a_config_is():
+    here, there = (resolve({"dataset.root": root}) for root in ("/one", "/another"))
+    assert here.config_id == there.config_id == resolve({}).config_id
+    assert here.flat()["dataset.root"] == "/one"
+
+
+def test_a_failed_download_leaves_no_folder_behind(tmp_path, monkeypatch):
+    import torchvision.datasets
+
+    def offline(self):
+        from pathlib import Path
+
+        Path(self.raw_folder).mkdir(parents=True)
+        raise RuntimeError("Error downloading: no route to host")
+
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", offline)
+    with pytest.raises(DataError, match="cannot be downloaded"):
+        MnistPairs(source="torchvision", root=str(tmp_path / "data")).digest()
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -78,8 +79,13 @@ def leaderboard(
     """Rank everything in the store, and say which differences are real."""
     import pairbench
     from pairbench import tables
+    from pairbench.text import printable
 
     results = pairbench.leaderboard(store, metric)
+    if form is not Format.table:
+        # What other formats leave out has to be told all the same.
+        for path, reason in results.damaged.items():
+            print(f"DAMAGED {printable(str(path))}: {reason}; left out", file=sys.stderr)
     if failed:
         emit(form, tables.of_failures(results), tables.failures(results))
         return 0

@@ -8,7 +8,6 @@ import os
 import sys
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +27,7 @@ class Format(StrEnum):
 
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How results are printed on standard output.")]
 StoreOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--store", help="Folder of the records. [default: $PAIRBENCH_STORE, else pairbench-results]"),
 ]
 TracebackOption = Annotated[bool, typer.Option("--traceback", help="Show the whole traceback of an error.")]

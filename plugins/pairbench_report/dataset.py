@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -39,6 +40,7 @@ class MnistPairs(PairDataset):
     """
 
     name = "mnist_pairs"
+    locations: ClassVar[tuple[str, ...]] = ("root",)
     source: Literal["bundled", "torchvision"] = "bundled"
     root: Annotated[str, Field(min_length=1)] | None = None
     size: Literal[14, 28] = 14
@@ -119,10 +121,15 @@ class MnistPairs(PairDataset):
         from torchvision.datasets import MNIST
 
         folder = self._folder()
+        made = [place for place in (folder / "MNIST" / "raw", folder / "MNIST", folder) if not place.exists()]
         try:
             MNIST(str(folder), download=True)
         except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:120]
+            reason = str(error).partition(":")[0]
+            for place in made:
+                # Only what the download made, and only where nothing is in it.
+                with contextlib.suppress(OSError):
+                    place.rmdir()
             raise DataError(
                 f"MNIST is not in {folder / 'MNIST' / 'raw'} and cannot be downloaded ({reason}). Set dataset.root or "
                 "PAIRBENCH_DATA to a folder that has MNIST/raw, or use dataset.source=bundled."
