@@ -10,12 +10,11 @@ from typing import Any
 
 from pairbench.config import DEFAULTS, RunConfig, resolve
 from pairbench.errors import SpecError
-from pairbench.ranking import Verdict, difference, verdict_dict, word
+from pairbench.ranking import Verdict, difference, verdict_dict, verdicts_on
 from pairbench.registry import Registry, installed
 from pairbench.results import Results
 from pairbench.runner import Run, plan_of
 from pairbench.spec import Settings, expand, override, parse, single, split_words
-from pairbench.statistics import holm
 from pairbench.store import Store
 from pairbench.suite import find_suite
 
@@ -134,16 +133,8 @@ def _spelt(settings: Settings) -> str:
 
 def ablation_of(names: Sequence[str], results: Results, metric: str) -> Ablation:
     """The effects that `results` show: the whole config first, then without each of `names`."""
-    whole = results[0]
-    found = {name: difference(whole, results[number], metric) for number, name in enumerate(names, start=1)}
-    known = {name: value for name, value in found.items() if value is not None}
-    tested = [name for name, value in known.items() if value.p is not None]
-    corrected = dict(zip(tested, holm([known[name].p or 0.0 for name in tested]), strict=True))
-    verdicts = {
-        name: Verdict(metric, value, corrected.get(name), word(value, corrected.get(name), metric))
-        for name, value in known.items()
-    }
-    return Ablation(tuple(names), results, metric, verdicts)
+    found = {name: difference(results[0], results[number], metric) for number, name in enumerate(names, start=1)}
+    return Ablation(tuple(names), results, metric, verdicts_on(found, metric))
 
 
 def ablate(

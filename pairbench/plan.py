@@ -88,6 +88,10 @@ class Job:
         }
         return cls(members, tasks, tuple(value["timed"]), **rest)
 
+    def concerned(self) -> list[int]:
+        """The members that have rounds to train or a timing to take."""
+        return sorted({task.member for task in self.tasks} | set(self.timed))
+
     def dataset_groups(self) -> dict[str, list[int]]:
         """The members that have rounds to train, by the pools that they see."""
         groups: dict[str, list[int]] = {}

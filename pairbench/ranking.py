@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pairbench.config import canonical
 from pairbench.record import locations_of
@@ -13,6 +13,7 @@ from pairbench.results import Result
 from pairbench.statistics import LEVEL, Difference, Summary, holm, paired, welch
 from pairbench.suite import Published
 
+Key = TypeVar("Key", bound=Hashable)
 LOWER_IS_BETTER = ("loss", "total_loss")
 
 
@@ -57,14 +58,18 @@ def difference(first: Result, second: Result, metric: str) -> Difference | None:
 
 def verdicts(results: Sequence[Result], metric: str) -> dict[tuple[int, int], Verdict]:
     """The verdict on every pair of results, i before j, all p-values corrected together."""
-    pairs = list(itertools.combinations(range(len(results)), 2))
-    found = {(i, j): difference(results[i], results[j], metric) for i, j in pairs}
-    kept = {pair: value for pair, value in found.items() if value is not None}
-    tested = [pair for pair, value in kept.items() if value.p is not None]
-    corrected = dict(zip(tested, holm([kept[pair].p or 0.0 for pair in tested]), strict=True))
+    pairs = itertools.combinations(range(len(results)), 2)
+    return verdicts_on({(i, j): difference(results[i], results[j], metric) for i, j in pairs}, metric)
+
+
+def verdicts_on(found: Mapping[Key, Difference | None], metric: str) -> dict[Key, Verdict]:
+    """The verdict on each difference that there is, by its key, all p-values corrected together."""
+    kept = {key: value for key, value in found.items() if value is not None}
+    tested = [key for key, value in kept.items() if value.p is not None]
+    corrected = dict(zip(tested, holm([kept[key].p or 0.0 for key in tested]), strict=True))
     return {
-        pair: Verdict(metric, value, corrected.get(pair), word(value, corrected.get(pair), metric))
-        for pair, value in kept.items()
+        key: Verdict(metric, value, corrected.get(key), word(value, corrected.get(key), metric))
+        for key, value in kept.items()
     }
 
 

@@ -174,22 +174,21 @@ class Run:
             for path, reason in scan.damaged.items()
         ]
         count = cores() if workers is None else workers
-        if count == 0 or all(self._travels(member) for member in members):
-            job = Job(
-                members,
-                cut(members, left),
-                tuple(self._untimed(fresh)) if timing else (),
-                str(self.store.root.resolve()),
-                self.plan.suite,
-                count,
-                round_timeout,
-                replace=fresh,
-            )
-        else:
+        if count and not all(self._travels(member) for member in members):
             raise SpecError(
                 "a component of this run belongs to no installed plugin, so worker processes cannot find it. "
                 "Use workers=0, or bring it by an entry point of the group 'pairbench'."
             )
+        job = Job(
+            members,
+            cut(members, left),
+            tuple(self._untimed(fresh)) if timing else (),
+            str(self.store.root.resolve()),
+            self.plan.suite,
+            count,
+            round_timeout,
+            replace=fresh,
+        )
         if job.tasks or job.timed:
             self._execute(job, left)
         return self._results(timing)

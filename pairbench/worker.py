@@ -19,11 +19,11 @@ from pairbench.data import RoundData, check_pool, open_pool, save_pool, scaling,
 from pairbench.environment import machine
 from pairbench.errors import DataError, InputError, StoreError
 from pairbench.interfaces import PairPool
-from pairbench.plan import Job, Member, Task
+from pairbench.plan import Job, Task
 from pairbench.profile import Profile, profile
-from pairbench.record import make_record
+from pairbench.record import Record, make_record
+from pairbench.registry import reason_of
 from pairbench.store import Store
-from pairbench.text import printable
 from pairbench.timing import measure
 from pairbench.training.loop import Loop, Outcome, RoundSplits
 
@@ -107,8 +107,16 @@ def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit) -> None
                 "cpu_seconds": round(time.process_time() - started, 4),
                 "peak_mib": round(peak_mib(), 1),
             }
-            here = environment(device, job.threads)
-            record = outcome_record(job, member, index, outcome, asdict(cost) | spent, here)
+            record = _record(
+                job,
+                number,
+                index,
+                status=outcome.status,
+                metrics=outcome.metrics,
+                curves=outcome.curves,
+                cost=asdict(cost) | spent,
+                environment=environment(device, job.threads),
+            )
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
             _reraise(error)
             emit(fail(job, number, index, explain(error), environment(device, job.threads)))
@@ -157,49 +165,24 @@ def _one_round(
     return engine.run(index, splits, on_epoch)
 
 
-def outcome_record(
-    job: Job, member: Member, index: int, outcome: Outcome, cost: Mapping[str, Any], environment: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The record of a round that was trained to its end or diverged."""
-    return make_record(
-        member.config,
-        index,
-        member.context,
-        status=outcome.status,
-        name=member.name,
-        suite=job.suite,
-        cost=cost,
-        environment=environment,
-        metrics=outcome.metrics,
-        curves=outcome.curves,
-    )
+def _record(job: Job, number: int, index: int, **parts: Any) -> Record:
+    """The record of round `index` of member `number`; `parts` are what the round came to."""
+    member = job.members[number]
+    return make_record(member.config, index, member.context, name=member.name, suite=job.suite, **parts)
 
 
 def fail(
     job: Job, number: int, index: int, error: Mapping[str, str], environment: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Write the record of a round that failed, and give back its event."""
-    member = job.members[number]
-    record = make_record(
-        member.config,
-        index,
-        member.context,
-        status="failed",
-        name=member.name,
-        suite=job.suite,
-        cost={},
-        environment=environment or machine(),
-        error=error,
-    )
+    record = _record(job, number, index, status="failed", cost={}, environment=environment or machine(), error=error)
     Store(job.store).write(record)
     return {"event": "round", "member": number, "round": index, "record": record}
 
 
 def explain(error: BaseException) -> dict[str, str]:
     """The reason in a line, and the traceback."""
-    text = " ".join(str(error).split())
-    reason = printable(f"{type(error).__name__}: {text}" if text else type(error).__name__)
-    return {"reason": reason, "traceback": "".join(traceback.format_exception(error))}
+    return {"reason": reason_of(error), "traceback": "".join(traceback.format_exception(error))}
 
 
 def peak_mib() -> float:

@@ -27,7 +27,7 @@ def run_here(job: Job) -> Generator[dict[str, Any], None, None]:
 
 def _steps(job: Job, folder: Path) -> Generator[dict[str, Any], None, None]:
     events: list[dict[str, Any]] = []
-    worker.check(job, sorted({task.member for task in job.tasks} | set(job.timed)), events.append)
+    worker.check(job, job.concerned(), events.append)
     folders: dict[int, Path] = {}
     for place, numbers in enumerate(job.dataset_groups().values()):
         if not any(event["event"] == "invalid" for event in events):

@@ -74,7 +74,7 @@ class Server:
         """Check and prepare, then train, then take timings with nothing else running."""
         job = self.job
         folders: dict[int, Path] = {}
-        units = [self._checks(sorted({task.member for task in job.tasks} | set(job.timed)))]
+        units = [self._checks(job.concerned())]
         for number, members in enumerate(job.dataset_groups().values()):
             place = self.folder / f"pool-{number}"
             folders |= dict.fromkeys(members, place)
