@@ -309,3 +309,10 @@ def test_any_suite_makes_configs_or_one_line(write: Any, tiny_registry: Registry
         assert str(error).isprintable(), str(error)  # noqa: PT017
     else:
         assert len(found) >= len(suite.entries) > 0
+
+
+def test_the_candidates_of_the_choosing_script_are_a_sound_suite() -> None:
+    suite = read_suite(Path(__file__).parent.parent / "benchmarks" / "candidates.toml")
+    found = suite.configs([], installed())
+    assert len({config.config_id for _, _, config in found}) == len(suite.entries) == 10
+    assert {config.dataset.test_pairs for _, _, config in found} == {1}  # type: ignore[attr-defined]
