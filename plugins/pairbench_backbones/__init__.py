@@ -1,0 +1,11 @@
+"""Backbones of timm and torchvision as encoders."""
+
+from __future__ import annotations
+
+import pairbench
+
+
+@pairbench.hookimpl
+def pairbench_components() -> list[type[pairbench.Component]]:
+    """The parts of this plugin."""
+    return []

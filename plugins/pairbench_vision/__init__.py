@@ -1,0 +1,11 @@
+"""Pairs drawn from the datasets of torchvision."""
+
+from __future__ import annotations
+
+import pairbench
+
+
+@pairbench.hookimpl
+def pairbench_components() -> list[type[pairbench.Component]]:
+    """The parts of this plugin."""
+    return []
