@@ -11,10 +11,12 @@ from typing import Any
 from pairbench.environment import machine
 from pairbench.errors import PairbenchError
 from pairbench.interfaces import INTERFACES
+from pairbench.plan import Known
 from pairbench.registry import Origin, Registry
 from pairbench.render import Document, Table
 from pairbench.store import Store
 
+SHOWN = 20
 _DEVICES = """
 import json, torch
 names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -90,10 +92,21 @@ def _data(registry: Registry) -> list[dict[str, str]]:
 def _store(store: Store) -> dict[str, Any]:
     scan = store.read()
     statuses = [record["status"] for record in scan.records]
+    known = Known.of(scan.records)
+    failed = [record for key, record in known.failed.items() if key not in known.done]
     return {
         "folder": str(store.root),
         "records": {status: statuses.count(status) for status in ("finished", "diverged", "failed")},
         "damaged": {str(path): reason for path, reason in scan.damaged.items()},
+        "failures": [
+            {
+                "name": record["provenance"]["name"],
+                "config_id": record["config_id"],
+                "round": record["round"],
+                **record["error"],
+            }
+            for record in failed
+        ],
     }
 
 
@@ -114,6 +127,13 @@ def document(findings: dict[str, Any]) -> Document:
     notes = [f"DAMAGED {path}: {reason}" for path, reason in store["damaged"].items()]
     if notes:
         notes.append("Damaged files are set aside, and their rounds trained again, by the command that made them")
+    failures = [
+        (item["name"], str(item["round"]), item["reason"], item["config_id"]) for item in store["failures"][:SHOWN]
+    ]
+    if len(store["failures"]) > SHOWN:
+        notes.append(f"{len(store['failures']) - SHOWN} more rounds have failed")
+    if failures:
+        notes.append("For the tracebacks: pairbench leaderboard --failed. To train failed rounds again: --retry-failed")
     notes += [f"TAKEN {conflict}" for conflict in findings["conflicts"]]
     notes += [f"FAILED devices: {devices['error']}"] if "error" in devices else []
     notes.append("all is well" if healthy(findings) else "something above needs mending")
@@ -124,6 +144,11 @@ def document(findings: dict[str, Any]) -> Document:
             Table("Plugins", ("plugin", "from", "state", "brings"), tuple(plugins), 4),
             Table("Data", ("dataset", "state", "digest"), tuple(data), 3),
             Table("Store", ("folder", "records"), ((store["folder"], records),), 2),
+            *(
+                [Table("Failed rounds", ("config", "round", "reason", "config_id"), tuple(failures), 4)]
+                if failures
+                else []
+            ),
         ),
         tuple(notes),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,7 +46,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """All that an executor needs, as values that JSON can carry."""
+    """All that an executor needs, as values that JSON can carry.
+
+    started: when the plan was made, in seconds since 1970; what others have written since counts as this run's.
+    memory_mib: what a worker may allocate; None leaves it most of what the machine has.
+    """
 
     members: tuple[Member, ...]
     tasks: tuple[Task, ...]
@@ -57,6 +62,8 @@ class Job:
     threads: int = 1
     replace: bool = False
     repeats: int = 11
+    started: float = field(default_factory=time.time)
+    memory_mib: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """This job as plain values."""
@@ -74,6 +81,8 @@ class Job:
             "threads": self.threads,
             "replace": self.replace,
             "repeats": self.repeats,
+            "started": self.started,
+            "memory_mib": self.memory_mib,
         }
 
     @classmethod
@@ -83,9 +92,7 @@ class Job:
             Member(m["name"], from_flat(m["config"], registry), Context(m["data"], m["code"])) for m in value["members"]
         )
         tasks = tuple(Task(member, tuple(rounds)) for member, rounds in value["tasks"])
-        rest = {
-            key: value[key] for key in ("store", "suite", "workers", "round_timeout", "threads", "replace", "repeats")
-        }
+        rest = {key: item for key, item in value.items() if key not in ("members", "tasks", "timed")}
         return cls(members, tasks, tuple(value["timed"]), **rest)
 
     def concerned(self) -> list[int]:

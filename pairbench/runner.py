@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,7 @@ def run(
     fresh: bool = False,
     retry_failed: bool = False,
     round_timeout: float | None = None,
+    memory_limit: float | None = None,
     display: Any = None,
 ) -> Results:
     """Train and evaluate configs, and give back their results.
@@ -58,6 +60,8 @@ def run(
         fresh: train again what the store has.
         retry_failed: train again what has failed before.
         round_timeout: seconds after which a round is stopped and counted as failed.
+        memory_limit: MiB that a worker process may allocate, beyond which its round fails; None leaves it most of what
+            the machine has. Linux alone counts.
         display: an object with event hooks, such as a progress display.
 
     Raises:
@@ -74,6 +78,7 @@ def run(
         fresh=fresh,
         retry_failed=retry_failed,
         round_timeout=round_timeout,
+        memory_limit=memory_limit,
     )
 
 
@@ -159,12 +164,16 @@ class Run:
         fresh: bool,
         retry_failed: bool,
         round_timeout: float | None,
+        memory_limit: float | None = None,
     ) -> Results:
         """Do what is left, and give back everything."""
         if workers is not None and workers < 0:
             raise SpecError(f"workers={workers}: expected a whole number of at least 0.")
         if round_timeout is not None and not 0 < round_timeout < math.inf:
             raise SpecError(f"round timeout {round_timeout}: expected a number of seconds above 0.")
+        if memory_limit is not None and not 0 < memory_limit < math.inf:
+            raise SpecError(f"memory limit {memory_limit}: expected a number of MiB above 0.")
+        started = time.time()
         members = self.plan.members
         scan = self.store.read({member.config.config_id for member in members})
         left = pending(members, Known.of(scan.records), fresh=fresh, retry_failed=retry_failed)
@@ -188,6 +197,8 @@ class Run:
             count,
             round_timeout,
             replace=fresh,
+            started=started,
+            memory_mib=memory_limit,
         )
         if job.tasks or job.timed:
             self._execute(job, left)

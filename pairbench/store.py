@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pairbench.errors import SpecError, StoreError
+from pairbench.locks import Claim
 from pairbench.record import SCHEMA, STATUSES, Record, checksum, key_of, misshapen
 from pairbench.text import printable
 
@@ -54,7 +55,7 @@ class Store:
 
     def path(self, record: Record) -> Path:
         """Where `record` belongs; failures have names of their own, since a retry may finish the round."""
-        stem: str = f"{record['round']:04d}-{key_of(record)[:32]}"
+        stem = _stem(record["round"], key_of(record))
         if record["status"] == "failed":
             stem += f".failed-{secrets.token_hex(4)}"
         return self.root / str(record["config_id"]) / f"{stem}.json"
@@ -88,6 +89,44 @@ class Store:
                 raise StoreError(f"cannot read {printable(str(path))}: {error.strerror or error}.") from error
         return scan
 
+    def ended(self, config_id: str, number: int, key: str, since: float) -> Record | None:
+        """The finished or diverged record of a round, or its last failure that was written after `since` (seconds)."""
+        folder, stem = self.root / config_id, _stem(number, key)
+        failures = []
+        for path in folder.glob(f"{stem}.failed-*.json"):
+            with contextlib.suppress(FileNotFoundError):
+                written = path.stat().st_mtime
+                failures += [(written, path)] if written > since else []
+        for path in (folder / f"{stem}.json", *(path for _, path in sorted(failures, reverse=True))):
+            try:
+                return _verified(path)
+            except FileNotFoundError:
+                continue
+            except ValueError:
+                self.set_aside([path])
+        return None
+
+    def claim(self, config_id: str, number: int, key: str) -> Claim | None:
+        """The right to train a round, held until it is released or this process ends; None where another has it.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        return self._claim(self.root / config_id / f".{_stem(number, key)}.claim")
+
+    def claim_timing(self) -> Claim | None:
+        """The right to take timings beside this store; None where another process has it.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        return self._claim(self.root / ".timing.claim")
+
+    def _claim(self, path: Path) -> Claim | None:
+        with self._writing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return Claim.take(path)
+
     def set_aside(self, damaged: Iterable[Path]) -> None:
         """Rename damaged files, so that their rounds can be trained anew and nothing is deleted.
 
@@ -116,6 +155,10 @@ class Store:
                 if timing.pop("checksum", "") == checksum(timing) and timing.get("config_id") == config_id:
                     found.append(timing)
         return found
+
+    def timed_since(self, config_id: str, since: float) -> bool:
+        """Whether a timing of a config was written after `since` (seconds)."""
+        return any(path.stat().st_mtime > since for path in (self.root / config_id).glob("*.timing"))
 
     def _publish(self, path: Path, text: str, *, replace: bool = False) -> bool:
         with self._writing():
@@ -147,6 +190,10 @@ class Store:
 
     def _folders(self) -> list[Path]:
         return sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.exists() else []
+
+
+def _stem(number: int, key: str) -> str:
+    return f"{number:04d}-{key[:32]}"
 
 
 def _rename(path: Path, why: str) -> None:
@@ -242,7 +289,7 @@ def _verified(path: Path) -> Record:
         raise ValueError(f"status {printable(str(record['status']), 20)} is unknown")
     try:
         sound = record.get("checksum") == checksum(record)
-        named = path.name.startswith(f"{record['round']:04d}-{key_of(record)[:32]}.")
+        named = path.name.startswith(_stem(record["round"], key_of(record)) + ".")
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError("a field is missing or holds no plain value") from None
     if not sound:

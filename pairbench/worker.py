@@ -14,11 +14,13 @@ from typing import Any
 import torch
 
 from pairbench import interfaces
+from pairbench.claims import alone, claimed, untimed
 from pairbench.config import RunConfig
 from pairbench.data import RoundData, check_pool, open_pool, save_pool, scaling, shared_images
 from pairbench.environment import machine
 from pairbench.errors import DataError, InputError, StoreError
 from pairbench.interfaces import PairPool
+from pairbench.limits import limit_memory
 from pairbench.plan import Job, Task
 from pairbench.profile import Profile, profile
 from pairbench.record import Record, make_record
@@ -125,6 +127,25 @@ def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit) -> None
         emit({"event": "round", "member": number, "round": index, "record": record})
 
 
+def train_unclaimed(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit, *, wait: bool = False) -> None:
+    """Train the rounds of `task` that no other live run is at, and tell of the others.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    with claimed(job, task, emit, wait=wait) as mine:
+        if mine.rounds:
+            train(job, mine, folder, cost, emit)
+
+
+def take_timings_in_turn(job: Job, numbers: list[int], emit: Emit) -> None:
+    """Take the timings that no other run has taken meanwhile, with no other run's timings beside them."""
+    with alone(job, emit):
+        left = untimed(job, numbers)
+        if left:
+            take_timings(job, left, emit)
+
+
 def take_timings(job: Job, numbers: list[int], emit: Emit) -> None:
     """Time the members `numbers` side by side and keep each timing in the store."""
     torch.set_num_threads(job.threads)
@@ -195,6 +216,12 @@ def peak_mib() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def hold_memory(mib: float | None) -> None:
+    """Keep this worker from taking all memory; not beside CUDA, whose driver reserves more than there is."""
+    if not torch.cuda.is_available():
+        limit_memory(mib)
 
 
 def die_with_parent() -> None:

@@ -40,6 +40,10 @@ def run(
     round_timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds after which a round counts as failed.")
     ] = None,
+    memory_limit: Annotated[
+        float | None,
+        typer.Option(min=1, help="MiB that a worker may allocate. [default: most of what the machine has]"),
+    ] = None,
     timing: Annotated[bool, typer.Option("--timing/--no-timing", help="Measure speed after training.")] = True,
     quiet: QuietOption = False,
     traceback: TracebackOption = False,
@@ -63,6 +67,7 @@ def run(
             fresh=fresh,
             retry_failed=retry_failed,
             round_timeout=round_timeout,
+            memory_limit=memory_limit,
             display=progress,
         )
     emit(form, tables.of_results(results), results.to_dict(), results.to_csv())

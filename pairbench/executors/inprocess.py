@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import torch
 
 from pairbench import worker
-from pairbench.plan import Job
+from pairbench.claims import SHARED
+from pairbench.plan import Job, Task
 from pairbench.profile import Profile
 
 
@@ -39,17 +41,26 @@ def _steps(job: Job, folder: Path) -> Generator[dict[str, Any], None, None]:
     yield {"event": "ready"}
     broken = {event["member"]: event["error"] for event in events if event["event"] == "broken"}
     profiles = {event["member"]: Profile(**event["profile"]) for event in events if event["event"] == "profiled"}
-    for task in job.tasks:
+    tasks, told = deque((task, False) for task in job.tasks), False
+    while tasks:
+        task, wait = tasks.popleft()
         events.clear()
         if task.member in broken:
             for index in task.rounds:
                 events.append(worker.fail(job, task.member, index, broken[task.member]))
         else:
             # Epoch events arrive with their round here; only worker processes tell them live.
-            worker.train(job, task, folders[task.member], profiles[task.member], events.append)
-        yield from events
+            worker.train_unclaimed(job, task, folders[task.member], profiles[task.member], events.append, wait=wait)
+        for event in events:
+            if event["event"] == "elsewhere":
+                tasks.append((Task(event["member"], tuple(event["rounds"])), True))
+                if not told:
+                    yield {"event": "note", "message": SHARED}
+                told = True
+            elif event["event"] != "waiting":
+                yield event
     timed = [number for number in job.timed if number not in broken]
     if timed:
         events.clear()
-        worker.take_timings(job, timed, events.append)
-        yield from events
+        worker.take_timings_in_turn(job, timed, events.append)
+        yield from (event for event in events if event["event"] != "waiting")

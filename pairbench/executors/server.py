@@ -25,11 +25,13 @@ from typing import Any
 import torch
 
 from pairbench import worker
+from pairbench.claims import SHARED
 from pairbench.errors import StoreError
 from pairbench.plan import Job, Task
 from pairbench.profile import Profile
 
 Event = dict[str, Any]
+GRACE = 5.0
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Server:
         # Where forking is not there or not safe, workers start afresh and load torch themselves.
         self._context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         self._ended: dict[int, set[int]] = {}
+        self._elsewhere: list[Task] = []
         self._made = 0
 
     def run(self) -> None:
@@ -92,9 +95,14 @@ class Server:
         ready = [task for task in job.tasks if task.member not in self.broken]
         ready.sort(key=self._cost, reverse=True)
         self._run([self._trains(task, folders[task.member]) for task in ready], job.workers)
+        if self._elsewhere:
+            self.send({"event": "note", "message": SHARED})
+        while self._elsewhere and not self.invalid:
+            tasks, self._elsewhere = self._elsewhere, []
+            self._run([self._trains(task, folders[task.member], wait=True) for task in tasks], job.workers)
         timed = [number for number in job.timed if number not in self.broken]
         if timed:
-            self._run([Unit(partial(worker.take_timings, job, timed), self._untimed)], 1)
+            self._run([Unit(partial(worker.take_timings_in_turn, job, timed), self._untimed)], 1)
 
     def _cost(self, task: Task) -> float:
         """Rough work in a task; the longest start first, so that no core idles at the end."""
@@ -116,11 +124,13 @@ class Server:
 
         return Unit(partial(worker.prepare, self.job, numbers, place), crashed)
 
-    def _trains(self, task: Task, place: Path) -> Unit:
-        work = partial(worker.train, self.job, task, place, self.profiles[task.member])
+    def _trains(self, task: Task, place: Path, *, wait: bool = False) -> Unit:
+        work = partial(worker.train_unclaimed, self.job, task, place, self.profiles[task.member], wait=wait)
 
         def crashed(error: dict[str, str]) -> None:
-            ended = self._ended.get(task.member, set())
+            ended = self._ended.get(task.member, set()).union(
+                *(other.rounds for other in self._elsewhere if other.member == task.member)
+            )
             self._fail(task, [index for index in task.rounds if index not in ended], error)
 
         return Unit(work, crashed, self.job.round_timeout)
@@ -143,7 +153,10 @@ class Server:
             self.invalid = True
         elif kind == "round":
             self._ended.setdefault(event["member"], set()).add(event["round"])
-        self.send(event)
+        elif kind == "elsewhere":
+            self._elsewhere.append(Task(event["member"], tuple(event["rounds"])))
+        if kind not in ("elsewhere", "waiting"):
+            self.send(event)
 
     def _run(self, units: list[Unit], at_once: int) -> None:
         waiting, running = deque(units), list[Running]()
@@ -161,7 +174,7 @@ class Server:
         self._made += 1
         log = self.folder / f"log-{self._made}"
         receive, send = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_worker, args=(unit.work, send, log), daemon=True)
+        process = self._context.Process(target=_worker, args=(unit.work, send, log, self.job.memory_mib), daemon=True)
         process.start()
         send.close()
         return Running(unit, process, receive, log)
@@ -180,7 +193,7 @@ class Server:
 
     def _over(self, one: Running) -> bool:
         """Take what a worker has said; whether it has ended."""
-        alive = one.process.is_alive()
+        alive, closed = one.process.is_alive(), False
         try:
             while one.pipe.poll():
                 event = one.pipe.recv()
@@ -189,15 +202,18 @@ class Server:
                 elif event["event"] == "store_error":
                     raise StoreError(event["message"])
                 else:
-                    if event["event"] == "round":
+                    if event["event"] in ("round", "waiting"):
                         one.since = time.monotonic()
                     self._take(event)
         except (EOFError, OSError):
-            alive = one.process.is_alive() and not one.finished
-            if alive:
-                one.process.join(5)
-                alive = False
+            closed = True
         reason = ""
+        if alive and (closed or one.finished):
+            # Nothing more can come; a thread or a handler of a component must not keep the whole run waiting.
+            if not _ends(one.process, GRACE):
+                one.process.kill()
+                reason = "the worker closed its pipe and did not end"
+            alive = False
         if alive and one.unit.timeout and time.monotonic() - one.since > one.unit.timeout:
             one.process.kill()
             reason = f"a round took more than {one.unit.timeout:g} s (--round-timeout)"
@@ -212,6 +228,16 @@ class Server:
         return True
 
 
+def _ends(process: Any, seconds: float) -> bool:
+    """Whether `process` ends within `seconds`; its own `join` waits for ever where a component has closed its pipes."""
+    limit = time.monotonic() + seconds
+    while process.is_alive():
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def _crash(one: Running, reason: str) -> dict[str, str]:
     """Why a worker ended, and the last that it printed."""
     code = one.process.exitcode
@@ -224,9 +250,10 @@ def _crash(one: Running, reason: str) -> dict[str, str]:
     return {"reason": reason or f"the worker exited with code {code}", "traceback": printed}
 
 
-def _worker(work: Callable[[worker.Emit], None], pipe: Connection, log: Path) -> None:
+def _worker(work: Callable[[worker.Emit], None], pipe: Connection, log: Path, memory_mib: float | None) -> None:
     """The body of a worker process."""
     worker.die_with_parent()
+    worker.hold_memory(memory_mib)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, null), (1, handle), (2, handle)):

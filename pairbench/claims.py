@@ -1,0 +1,99 @@
+"""Which live process trains which round: a lock beside the records, which the kernel lets go when its holder ends.
+
+Two runs that want the same rounds share them: each trains what the other has not claimed, and picks up the other's
+records. A claim is a lock on a file, so it needs no clean-up after a crash and no clock; it works between processes of
+one machine. Where there are no such locks, both runs train, and the first record of a round stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pairbench.locks import Claim
+from pairbench.plan import Job, Task
+from pairbench.record import Record
+from pairbench.store import Store
+
+PAUSE = 0.2
+SHARED = "another run on the same store was training some of these rounds at the same time; they are shared"
+Emit = Callable[[dict[str, Any]], None]
+
+
+@contextlib.contextmanager
+def claimed(job: Job, task: Task, emit: Emit, *, wait: bool = False) -> Iterator[Task]:
+    """The part of `task` that is left for this process to train, claimed while the context lasts.
+
+    A round that ended since the plan was made is told as a "round" event; one that another process is training as
+    "elsewhere". With `wait`, waits until there is something to train or to tell, and says "waiting" meanwhile.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    store, member = Store(job.store), job.members[task.member]
+    keys = member.round_keys()
+    # A model that is carried over goes from round to round in one process: the first round stands for all.
+    whole = member.config.train.carry_over
+    held: dict[int, Claim] = {}
+    try:
+        while True:
+            for index in task.rounds[:1] if whole else task.rounds:
+                claim = store.claim(member.config.config_id, index, keys[index])
+                if claim is not None:
+                    held[index] = claim
+            if held or not wait:
+                break
+            emit({"event": "waiting"})
+            time.sleep(PAUSE)
+        mine = task.rounds if whole and held else tuple(held)
+        away = tuple(index for index in task.rounds if index not in mine)
+        if away:
+            emit({"event": "elsewhere", "member": task.member, "rounds": list(away)})
+        ended = {} if job.replace else _ended(store, job, task.member, mine)
+        if not whole or len(ended) == len(mine):
+            for index, record in ended.items():
+                emit({"event": "round", "member": task.member, "round": index, "record": record})
+                if index in held:
+                    held.pop(index).release()
+            mine = tuple(index for index in mine if index not in ended)
+        yield Task(task.member, mine)
+    finally:
+        for claim in held.values():
+            claim.release()
+
+
+def _ended(store: Store, job: Job, number: int, rounds: tuple[int, ...]) -> dict[int, Record]:
+    """The records of `rounds` that are there by now: finished or diverged, or failed since the run started."""
+    member = job.members[number]
+    keys = member.round_keys()
+    found = {}
+    for index in rounds:
+        record = store.ended(member.config.config_id, index, keys[index], job.started)
+        if record is not None:
+            found[index] = record
+    return found
+
+
+@contextlib.contextmanager
+def alone(job: Job, emit: Emit) -> Iterator[None]:
+    """Wait until no other run on this store takes timings, and keep others waiting while the context lasts."""
+    store = Store(job.store)
+    while (claim := store.claim_timing()) is None:
+        emit({"event": "waiting"})
+        time.sleep(PAUSE)
+    try:
+        yield
+    finally:
+        claim.release()
+
+
+def untimed(job: Job, numbers: list[int]) -> list[int]:
+    """Those of the members `numbers` that no other run has timed since this one started."""
+    store = Store(job.store)
+    return [
+        number
+        for number in numbers
+        if job.replace or not store.timed_since(job.members[number].config.config_id, job.started)
+    ]

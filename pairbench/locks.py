@@ -1,0 +1,52 @@
+"""A lock on a file, which the kernel lets go when its holder ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+class Claim:
+    """A lock on one file, held until `release` or the end of this process."""
+
+    def __init__(self, path: Path, handle: int | None) -> None:
+        self._path, self._handle = path, handle
+
+    @classmethod
+    def take(cls, path: Path) -> Claim | None:
+        """The claim on `path`; None where another has it.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        try:
+            import fcntl
+        except ImportError:
+            return cls(path, None)
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(handle)
+                return None
+            except OSError:
+                # A file system without locks: there is nothing to wait for.
+                os.close(handle)
+                path.unlink(missing_ok=True)
+                return cls(path, None)
+            # Who held it before may have removed the file since it was opened; then the lock is on nothing.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), path.stat()):
+                    return cls(path, handle)
+            os.close(handle)
+
+    def release(self) -> None:
+        """Let go, and leave no file behind."""
+        if self._handle is not None:
+            # Removed while it is still held, so that nobody can hold a lock on a file that is gone.
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+            os.close(self._handle)
+            self._handle = None

@@ -1,0 +1,127 @@
+"""Promises 1, 2 and 8: whatever is killed when, nothing is lost, doubled or half; what goes wrong stays alone."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+
+import attack
+import pytest
+
+import pairbench
+from pairbench.cli import invoke
+from pairbench.store import Store
+
+ONE, FULL = 1, pytest.mark.slow
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
+@pytest.mark.parametrize(("kills", "groups"), [(8, 1), pytest.param(200, 20, marks=FULL)])
+def test_a_sweep_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
+    tmp_path: Path, kills: int, groups: int
+) -> None:
+    environment = attack.install(tmp_path / "plugin")
+    choose, root = random.Random(kills), tmp_path / "store"
+    configs, rounds = (6, 10) if kills < 100 else (24, 25)
+    widths = ",".join(str(width) for width in range(2, 2 + configs))
+    words = (*attack.WORDS, f"encoder.width={widths}", "encoder.pause=0.01", f"train.rounds={rounds}", "train.epochs=3")
+    arguments = ("run", *words, "--no-timing", "-q", "--workers", 4, "--store", root, "--retry-failed")
+    sent, group_kills, kept = 0, 0, dict[tuple[str, int], str]()
+    while group_kills < groups:
+        process = attack.start(arguments, environment)
+        attack.wait_for(lambda p=process: p.poll() is not None or attack.workers(p.pid))
+        # Sometimes at once, while pools and profiles are made; mostly when rounds are training.
+        stop = time.monotonic() + choose.choice((0, 0.3, 3, 4)) * choose.random()
+        share = (kills - groups - (sent - group_kills)) / (groups - group_kills)
+        for _ in range(round(share)):
+            time.sleep(choose.uniform(0, 0.2))
+            alive = attack.workers(process.pid)
+            sent += bool(alive) and attack.kill(choose.choice(alive))
+        time.sleep(max(0.0, stop - time.monotonic()))
+        # The server leads a group of its own: the user's whole tree is both groups.
+        victims = [process.pid, *attack.children(process.pid)]
+        if choose.random() < 0.5:
+            victims.reverse()
+        hit = [attack.kill(victim, group=True) for victim in victims if process.poll() is None or victim != process.pid]
+        process.communicate()
+        group_kills += any(hit)
+        sent += any(hit)
+        time.sleep(0.05)
+        now = attack.finished(root)
+        assert kept.items() <= now.items(), "a finished round is lost or has changed"
+        kept = now
+    before = len(kept)
+    while sent < kills:
+        process = attack.start(arguments, environment)
+        while process.poll() is None and sent < kills:
+            alive = attack.workers(process.pid)
+            sent += bool(alive) and attack.kill(choose.choice(alive))
+            time.sleep(choose.uniform(0, 0.1))
+        process.communicate()
+    done = attack.finish(*arguments, environment=environment)
+    assert done.returncode == 0, done.stderr
+    found = attack.finished(root)
+    assert kept.items() <= found.items()
+    straight = attack.finish(
+        *(word if word != root else tmp_path / "straight" for word in arguments), environment=environment
+    )
+    assert straight.returncode == 0, straight.stderr
+    assert found == attack.finished(tmp_path / "straight")
+    assert len(found) == configs * rounds
+    print(
+        f"\n{sent} SIGKILLs, {group_kills} of them to the whole tree: {len(found)} rounds, 0 lost, 0 doubled, "
+        f"0 damaged, all equal to those of an uninterrupted sweep ({before} had ended before the last kill of the tree)"
+    )
+    assert sent >= kills
+
+
+def test_what_segfaults_takes_all_memory_or_will_not_end_fails_only_its_own_rounds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment, root = attack.install(tmp_path / "plugin"), tmp_path / "store"
+    ways = ("segfault", "memory", "python_memory", "closed", "thread", "well")
+    words = (*attack.WORDS, f"encoder.how={','.join(ways)}", "train.rounds=1", "train.epochs=1", "--no-timing")
+    limits = ("--memory-limit", 700, "--round-timeout", 60)
+    started = time.monotonic()
+    done = attack.finish("run", *words, *limits, "--store", root, "--format", "json", environment=environment)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    results = {item["config"]["encoder.how"]: item["rounds"][0] for item in json.loads(done.stdout)["results"]}
+    failed = ("segfault", "memory", "python_memory", "closed")
+    assert {how: item["status"] for how, item in results.items()} == {
+        how: "failed" if how in failed else "finished" for how in ways
+    }
+    reasons = {how: results[how]["error"]["reason"] for how in failed}
+    assert "SIGSEGV" in reasons["segfault"]
+    assert "string_at" in results["segfault"]["error"]["traceback"]
+    assert "memory" in reasons["memory"]
+    assert "MemoryError" in reasons["python_memory"]
+    assert "closed its pipe" in reasons["closed"]
+    assert time.monotonic() - started < 60, "the run waited for the round timeout"
+    # Told by the commands that look, and tried again when asked.
+    assert invoke(["leaderboard", "--failed", "--store", str(root), "--format", "json"]) == 0
+    told = {item["reason"]: item["traceback"] for item in json.loads(capsys.readouterr().out)["failures"]}
+    assert set(told) == set(reasons.values())
+    assert "string_at" in told[reasons["segfault"]]
+    invoke(["doctor", "--store", str(root), "--format", "json"])
+    store = json.loads(capsys.readouterr().out)["store"]
+    assert {item["reason"]: item["traceback"] for item in store["failures"]} == told
+
+
+def test_rounds_that_failed_are_trained_again_only_when_asked(tmp_path: Path, tiny_registry: object) -> None:
+    import tiny
+    from conftest import simulated_record
+
+    from pairbench.runner import make_plan
+
+    words = (*tiny.SPECS, "train.rounds=3", "train.epochs=1")
+    (member,) = make_plan(words, registry=tiny_registry).members
+    error = {"reason": "boom", "traceback": "Traceback: boom"}
+    failure = simulated_record(member.config, 1, {}, context=member.context, status="failed", cost={}, error=error)
+    Store(tmp_path).write(failure)
+    first = pairbench.run(*words, store=tmp_path, workers=0, timing=False)
+    assert [record["status"] for record in first[0].records] == ["finished", "failed", "finished"]
+    again = pairbench.run(*words, store=tmp_path, workers=0, timing=False, retry_failed=True)
+    assert [record["status"] for record in again[0].records] == ["finished"] * 3
