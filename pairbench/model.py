@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -27,8 +30,13 @@ class PairModel(nn.Module):
         self.encoders = nn.ModuleList(encoders)
         self.head = head
         self.loss = loss
-        # Batch norm over both images at once is another network than batch norm over each in turn.
-        self.batch_coupled = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.encoders.modules())
+        # Batch norm over both images at once is another network than batch norm over each in turn. Parting a batch for
+        # a few norms costs less than encoding the images one after the other; parting it for many costs more.
+        parts = [part for encoder in encoders for part in encoder.modules()]
+        norms = sum(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in parts)
+        layers = sum(isinstance(part, nn.Linear | nn.modules.conv._ConvNd) for part in parts)
+        self.batch_coupled = norms > 0
+        self.parts_for_norms = 0 < 3 * norms <= layers
 
     def forward(self, images: Tensor) -> Comparison:
         return self.compare(self.embed(images))
@@ -37,10 +45,12 @@ class PairModel(nn.Module):
         """(N, V, C, H, W) -> (N, M, D)."""
         if self.pairing == "two_channel":
             return self._encode(0, images.flatten(1, 2)).unsqueeze(1)
-        views = images.shape[1]
+        count, views = images.shape[:2]
         if self.pairing == "siamese" and not (self.training and self.batch_coupled):
-            folded = self._encode(0, images.flatten(0, 1))
-            return folded.view(len(images), views, -1)
+            return self._encode(0, images.flatten(0, 1)).view(count, views, -1)
+        if self.pairing == "siamese" and self.parts_for_norms:
+            with _views_apart(self._norms(), views):
+                return self._encode(0, images.transpose(0, 1).flatten(0, 1)).view(views, count, -1).transpose(0, 1)
         return torch.stack([self.embed_view(view, images[:, view]) for view in range(views)], dim=1)
 
     def embed_view(self, view: int, images: Tensor) -> Tensor:
@@ -56,9 +66,28 @@ class PairModel(nn.Module):
         logits: Tensor = self.loss.class_logits(embeddings)  # type: ignore[operator]
         return logits
 
+    def _norms(self) -> list[nn.Module]:
+        return [part for part in self.encoders.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+
     def _encode(self, number: int, images: Tensor) -> Tensor:
         embedding: Tensor = self.encoders[number](images)
         return embedding
+
+
+@contextmanager
+def _views_apart(norms: list[nn.Module], views: int) -> Generator[None]:
+    """Within this block, each of `norms` takes the `views` equal parts of its batch one after the other."""
+
+    def split(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        return lambda features: torch.cat([forward(part) for part in features.chunk(views)])
+
+    for norm in norms:
+        norm.forward = split(norm.forward)
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.forward
 
 
 def encoder_shape(pairing: Pairing, task: PairTask) -> ImageShape:

@@ -15,6 +15,7 @@ from pairbench.data import RoundData
 from pairbench.model import PairModel, build_model
 from pairbench.seeds import member_seed
 from pairbench.training.evaluation import Scores, evaluate, evaluate_in_training_mode, metrics
+from pairbench.training.kernels import matrix_convolutions
 from pairbench.training.optim import Schedule, build_optimizer, build_schedule
 from pairbench.training.sampling import Sampler
 
@@ -64,12 +65,7 @@ class Loop:
         try:
             for member in range(train.members):
                 self.models.append(self._train(number, member, splits, outcome, on_epoch))
-            test = self._evaluate(self.models, splits.test, train.tta)
-            validation = self._evaluate(self.models, splits.validation, train.tta)
-            final = test | {f"validation_{name}": value for name, value in validation.items()}
-            if not (math.isfinite(final["loss"]) and math.isfinite(final["total_loss"])):
-                raise Diverged
-            outcome.metrics = {name: _finite(value) for name, value in final.items()}
+            finished(self.config, self.models, splits, outcome)
         except Diverged:
             outcome.status, outcome.metrics = "diverged", {}
         return outcome
@@ -81,7 +77,21 @@ class Loop:
         train = self.config.train
         torch.manual_seed(member_seed(train.seed, number, "weights", member))
         model, optimizer = self._start()
-        average = _average(model, train.ema)
+        with matrix_convolutions(model):
+            return self._train_model(model, optimizer, number, member, splits, outcome, on_epoch)
+
+    def _train_model(
+        self,
+        model: PairModel,
+        optimizer: torch.optim.Optimizer,
+        number: int,
+        member: int,
+        splits: RoundSplits,
+        outcome: Outcome,
+        on_epoch: OnEpoch | None,
+    ) -> PairModel:
+        train = self.config.train
+        average = average_of(model, train.ema)
         sampler = Sampler(train, self.config.dataset.task, splits.train, number, member)
         schedule = build_schedule(train, optimizer, math.ceil(len(splits.train) / train.batch_size))
         for epoch in range(1, train.epochs + 1):
@@ -90,17 +100,17 @@ class Loop:
             schedule.epoch(epoch, figures["total_loss"])
             outcome.train_seconds += time.perf_counter() - started
             if not member:
-                _append(outcome.curves["train"], figures)
+                append_curve(outcome.curves["train"], figures)
             if not math.isfinite(figures["total_loss"]):
                 raise Diverged
             accuracy = None
             if not member and train.evaluate_every and epoch % train.evaluate_every == 0:
-                test = self._evaluate([_weights(model, average)], splits.test, 0)
-                _append(outcome.curves["test"], test)
+                test = scored(self.config, [weights(model, average)], splits.test)
+                append_curve(outcome.curves["test"], test)
                 accuracy = test["accuracy"]
             if on_epoch:
                 on_epoch(epoch, figures["total_loss"], accuracy)
-        return _weights(model, average)
+        return weights(model, average)
 
     def _start(self) -> tuple[PairModel, torch.optim.Optimizer]:
         if self._carried is not None:
@@ -148,18 +158,35 @@ class Loop:
         scores = Scores(torch.cat(logits), torch.cat(class_logits) if class_logits else None, mean_total)
         return metrics(scores, torch.cat(targets), torch.cat(classes))
 
-    def _evaluate(self, models: list[PairModel], data: RoundData, copies: int) -> dict[str, float]:
-        supervises, train = self.config.loss.supervises_classes, self.config.train
-        if train.evaluation == "train":
-            return evaluate_in_training_mode(models[0], data, supervises=supervises, batch_size=train.batch_size)
-        return evaluate(models, data, train, supervises=supervises, copies=copies)
+
+def scored(config: RunConfig, models: list[PairModel], data: RoundData, copies: int = 0) -> dict[str, float]:
+    """The figures of an ensemble on `data`, as train.evaluation says; `copies` as in `evaluate`."""
+    supervises, train = config.loss.supervises_classes, config.train
+    if train.evaluation == "train":
+        return evaluate_in_training_mode(models[0], data, supervises=supervises, batch_size=train.batch_size)
+    return evaluate(models, data, train, supervises=supervises, copies=copies)
 
 
-def _average(model: PairModel, decay: float) -> AveragedModel | None:
+def finished(config: RunConfig, models: list[PairModel], splits: RoundSplits, outcome: Outcome) -> None:
+    """Write the final figures of trained models into `outcome`.
+
+    Raises:
+        Diverged: they are not finite.
+    """
+    test = scored(config, models, splits.test, config.train.tta)
+    validation = scored(config, models, splits.validation, config.train.tta)
+    final = test | {f"validation_{name}": value for name, value in validation.items()}
+    if not (math.isfinite(final["loss"]) and math.isfinite(final["total_loss"])):
+        raise Diverged
+    outcome.metrics = {name: _finite(value) for name, value in final.items()}
+
+
+def average_of(model: PairModel, decay: float) -> AveragedModel | None:
+    """The moving average of the weights of `model`, or None where there is none."""
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if decay else None
 
 
-def _weights(model: PairModel, average: AveragedModel | None) -> PairModel:
+def weights(model: PairModel, average: AveragedModel | None) -> PairModel:
     """The weights that are evaluated: the average, where there is one."""
     if average is None:
         return model
@@ -167,7 +194,8 @@ def _weights(model: PairModel, average: AveragedModel | None) -> PairModel:
     return average.module
 
 
-def _append(curves: dict[str, list[float | None]], figures: dict[str, float]) -> None:
+def append_curve(curves: dict[str, list[float | None]], figures: dict[str, float]) -> None:
+    """Add the figures of one epoch to the curves."""
     for name, value in figures.items():
         curves.setdefault(name, []).append(_finite(value))
 

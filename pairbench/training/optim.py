@@ -17,6 +17,8 @@ from pairbench.text import did_you_mean, printable, quoted
 
 # These need more than a gradient and a step: a closure, second derivatives, sparse gradients.
 _REFUSED = {"lbfgs", "adahessian", "sparseadam", "optimizer"}
+# These treat each number of a parameter alone, whatever its shape.
+_ELEMENTWISE = {"adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop", "rprop", "sgd"}
 # torch's Muon takes matrices alone; timm's flattens convolutions and gives the rest to AdamW.
 _TIMMS_OWN = {"muon"}
 # torch's StepLR and MultiStepLR go by their own names.
@@ -29,7 +31,20 @@ def build_optimizer(train: TrainOptions, model: nn.Module) -> Optimizer:
     Raises:
         MismatchError: neither torch nor timm has it, it cannot train these networks, or an argument is wrong.
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return optimizer_over([parameter for parameter in model.parameters() if parameter.requires_grad], train)
+
+
+def works_elementwise(train: TrainOptions) -> bool:
+    """Whether the optimiser treats each number alone, so that it may train stacked parameters as they are."""
+    return train.optimizer.lower().replace("_", "") in _ELEMENTWISE
+
+
+def optimizer_over(trainable: list[nn.Parameter], train: TrainOptions, *, stacked: bool = False) -> Optimizer:
+    """The optimiser that `train` names over `trainable`; where stacked, their first dimension counts the rounds.
+
+    Raises:
+        MismatchError: neither torch nor timm has it, it cannot train these networks, or an argument is wrong.
+    """
     name = train.optimizer.lower().replace("_", "")
     arguments: dict[str, Any] = dict(train.optimizer_options)
     if train.weight_decay is not None:
@@ -39,7 +54,7 @@ def build_optimizer(train: TrainOptions, model: nn.Module) -> Optimizer:
     if name in _REFUSED:
         raise MismatchError(f"train.optimizer={train.optimizer} cannot train by single steps. Use adam, adamw or sgd.")
     torch_optimizers = _torch_optimizers()
-    chosen: Any = _groups(trainable, train)
+    chosen: Any = _groups(trainable, train, matrix=3 if stacked else 2)
     try:
         if name in torch_optimizers and name not in _TIMMS_OWN:
             kind = torch_optimizers[name]
@@ -56,14 +71,19 @@ def build_optimizer(train: TrainOptions, model: nn.Module) -> Optimizer:
         ) from error
 
 
-def _groups(parameters: list[nn.Parameter], train: TrainOptions) -> list[dict[str, Any]]:
+def _groups(parameters: list[nn.Parameter], train: TrainOptions, matrix: int) -> list[dict[str, Any]]:
     """The parameters, with those of fewer than two dimensions apart and without decay where decay_all is off."""
     if train.decay_all:
         return [{"params": parameters}]
-    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
-    others = [parameter for parameter in parameters if parameter.ndim <= 1]
+    matrices = [parameter for parameter in parameters if parameter.ndim >= matrix]
+    others = [parameter for parameter in parameters if parameter.ndim < matrix]
     groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
+
+
+def watches_loss(train: TrainOptions) -> bool:
+    """Whether the schedule follows the training loss, so that each round goes its own way."""
+    return "plateau" in train.schedule.lower()
 
 
 class Schedule:

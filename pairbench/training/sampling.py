@@ -45,23 +45,30 @@ class Sampler:
 
     def epoch(self) -> Iterator[PairBatch]:
         """The batches of the next epoch."""
+        rows, target, classes = self.arranged()
+        for chunk in torch.arange(len(rows)).split(self.train.batch_size):
+            part = slice(int(chunk[0]), int(chunk[-1]) + 1)
+            yield PairBatch(self.images(rows[part]), target[part], classes[part])
+
+    def arranged(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The examples of the next epoch in their order: rows (N, V), target (N,), classes (N, V)."""
         data, device = self.data, self.data.rows.device
-        rows, target, classes = data.rows, data.target, data.classes
-        if self.train.repair:
-            rows, target, classes = self._repaired()
+        rows, target, classes = self._repaired() if self.train.repair else (data.rows, data.target, data.classes)
         shuffled = torch.randperm(len(rows), generator=self.order).to(device)
-        for chosen in shuffled.split(self.train.batch_size):
-            batch_rows, batch_target, batch_classes = rows[chosen], target[chosen], classes[chosen]
-            if self.train.swap:
-                swapped = (torch.rand(len(chosen), generator=self.order) < 0.5).to(device)
-                if self.task.kind == "ordering":
-                    swapped &= (batch_classes >= 0).all(dim=1)
-                batch_rows, batch_target, batch_classes = self._swap(batch_rows, batch_target, batch_classes, swapped)
-            images = data.images(batch_rows)
-            if self.train.augment:
-                flat = distort(images.flatten(0, 1), self.train.augment, self.distortions, data.black)
-                images = flat.view(images.shape)
-            yield PairBatch(images, batch_target, batch_classes)
+        rows, target, classes = rows[shuffled], target[shuffled], classes[shuffled]
+        if self.train.swap:
+            swapped = (torch.rand(len(rows), generator=self.order) < 0.5).to(device)
+            if self.task.kind == "ordering":
+                swapped &= (classes >= 0).all(dim=1)
+            rows, target, classes = self._swap(rows, target, classes, swapped)
+        return rows, target, classes
+
+    def images(self, rows: Tensor) -> Tensor:
+        """The images (N, V, C, H, W) of `rows` (N, V), distorted anew where train.augment says so."""
+        images = self.data.images(rows)
+        if not self.train.augment:
+            return images
+        return distort(images.flatten(0, 1), self.train.augment, self.distortions, self.data.black).view(images.shape)
 
     def _repaired(self) -> tuple[Tensor, Tensor, Tensor]:
         """The round's images in new pairs: rows (N, V), target (N,), classes (N, V)."""
