@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from pairbench.config import RunConfig, canonical, from_flat
@@ -38,7 +39,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Task:
-    """Rounds of one config that one worker trains in their order."""
+    """Rounds of one config that one worker trains."""
 
     member: int
     rounds: tuple[int, ...]
@@ -147,11 +148,33 @@ def pending(members: Sequence[Member], known: Known, *, fresh: bool, retry_faile
 
 
 def cut(members: Sequence[Member], left: Sequence[Sequence[int]]) -> tuple[Task, ...]:
-    """One task for each round; where the model is carried over, one task for the rounds up to the last that is left."""
+    """The rounds that are left as tasks: blocks that may be trained at once, and single rounds.
+
+    Where the model is carried over, one task has the rounds up to the last that is left.
+    """
     tasks = []
     for number, (member, rounds) in enumerate(zip(members, left, strict=True)):
-        if rounds and member.config.train.carry_over:
+        train = member.config.train
+        if rounds and train.carry_over:
             tasks.append(Task(number, tuple(range(max(rounds) + 1))))
-        else:
+        elif train.engine == "loop":
             tasks += [Task(number, (index,)) for index in rounds]
+        else:
+            tasks += [Task(number, block) for block in _blocks(rounds, block_size(member.config))]
     return tuple(tasks)
+
+
+def _blocks(rounds: Sequence[int], size: int) -> list[tuple[int, ...]]:
+    return [tuple(block) for _, block in groupby(sorted(rounds), lambda index: index // size)]
+
+
+def block_size(config: RunConfig) -> int:
+    """How many rounds may be trained at once: few on a CPU, so that every core has some, and many on a GPU."""
+    return 64 if config.train.device == "cuda" else 5
+
+
+def block_of(task: Task, config: RunConfig) -> tuple[int, ...]:
+    """All rounds of the block that `task` has rounds of: what is drawn in a block depends on the whole of it."""
+    size = block_size(config)
+    start = task.rounds[0] // size * size
+    return tuple(range(start, min(start + size, config.train.rounds)))

@@ -21,13 +21,14 @@ from pairbench.environment import machine
 from pairbench.errors import DataError, InputError, StoreError
 from pairbench.interfaces import PairPool
 from pairbench.limits import limit_memory
-from pairbench.plan import Job, Task
+from pairbench.plan import Job, Task, block_of
 from pairbench.profile import Profile, profile
 from pairbench.record import Record, make_record
 from pairbench.registry import reason_of
 from pairbench.store import Store
 from pairbench.timing import measure
-from pairbench.training.loop import Loop, Outcome, RoundSplits
+from pairbench.training.engines import Choice, check_compiler, remember, settle, train_rounds
+from pairbench.training.loop import RoundSplits
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -49,7 +50,7 @@ def choose_device(name: str) -> torch.device:
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
     """What the results of this process depend on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return machine() | {"device": device.type, "device_name": name, "threads": threads, "engine": "loop"}
+    return machine() | {"device": device.type, "device_name": name, "threads": threads}
 
 
 def check(job: Job, numbers: Iterable[int], emit: Emit) -> None:
@@ -58,6 +59,8 @@ def check(job: Job, numbers: Iterable[int], emit: Emit) -> None:
         config = job.members[number].config
         try:
             choose_device(config.train.device)
+            if config.train.compile == "on":
+                check_compiler()
             emit({"event": "profiled", "member": number, "profile": asdict(profile(config))})
         except InputError as error:
             emit({"event": "invalid", "member": number, "message": str(error)})
@@ -69,7 +72,7 @@ def check(job: Job, numbers: Iterable[int], emit: Emit) -> None:
 def prepare(job: Job, numbers: list[int], folder: Path, emit: Emit) -> None:
     """Load the pools that the members `numbers` share and save them below `folder`."""
     config = job.members[numbers[0]].config
-    rounds = 1 + max(index for task in job.tasks if task.member in numbers for index in task.rounds)
+    rounds = 1 + max(_last_round(job, task) for task in job.tasks if task.member in numbers)
     try:
         pools: dict[str, PairPool] = {}
         for split in interfaces.SPLITS:
@@ -88,25 +91,42 @@ def prepare(job: Job, numbers: list[int], folder: Path, emit: Emit) -> None:
             emit({"event": "broken", "member": number, "error": explain(error)})
 
 
-def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit) -> None:
+def _last_round(job: Job, task: Task) -> int:
+    config = job.members[task.member].config
+    return max(task.rounds) if config.train.engine == "loop" else max(*task.rounds, *block_of(task, config))
+
+
+def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit, choice: Choice) -> None:
     """Train the rounds of `task` and write each to the store as soon as it has ended.
 
     Raises:
         StoreError: the store cannot be written.
     """
     number, member = task.member, job.members[task.member]
-    store = Store(job.store)
-    device = choose_device(member.config.train.device)
+    store, config = Store(job.store), member.config
+    device = choose_device(config.train.device)
     torch.set_num_threads(job.threads)
-    engine = Loop(member.config, device)
-    pools: dict[str, PairPool] = {split: open_pool(folder / split) for split in interfaces.SPLITS}
-    for index in task.rounds:
-        started = time.process_time()
-        try:
-            outcome = _one_round(engine, member.config, pools, index, number, emit)
+    # What a stack draws depends on all of its rounds, so rounds that are there already are trained along.
+    numbers = block_of(task, config) if choice.engine == "stacked" else task.rounds
+    splits_of = _splits(config, folder, device)
+    rounds = train_rounds(config, device, choice, numbers, splits_of, _teller(config, number, emit))
+    started, shared = time.process_time(), 0.0
+    for trained in rounds:
+        index, used = trained.number, environment(device, job.threads) | trained.choice.environment()
+        if trained.choice.engine == "stacked" and not shared:
+            shared = (time.process_time() - started) / len(numbers)
+            started = time.process_time()
+        if index not in task.rounds:
+            continue
+        if trained.outcome is None:
+            assert trained.error is not None
+            _reraise(trained.error)
+            emit(fail(job, number, index, explain(trained.error), used))
+        else:
+            outcome = trained.outcome
             spent = {
                 "train_seconds": round(outcome.train_seconds, 4),
-                "cpu_seconds": round(time.process_time() - started, 4),
+                "cpu_seconds": round(time.process_time() - started + shared, 4),
                 "peak_mib": round(peak_mib(), 1),
             }
             record = _record(
@@ -116,26 +136,42 @@ def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit) -> None
                 status=outcome.status,
                 metrics=outcome.metrics,
                 curves=outcome.curves,
-                cost=asdict(cost) | spent,
-                environment=environment(device, job.threads),
+                cost=asdict(cost) | spent | trained.choice.cost(),
+                environment=used,
             )
-        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
-            _reraise(error)
-            emit(fail(job, number, index, explain(error), environment(device, job.threads)))
-            continue
-        store.write(record, replace=job.replace)
-        emit({"event": "round", "member": number, "round": index, "record": record})
+            store.write(record, replace=job.replace)
+            emit({"event": "round", "member": number, "round": index, "record": record})
+        started = time.process_time()
 
 
 def train_unclaimed(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit, *, wait: bool = False) -> None:
     """Train the rounds of `task` that no other live run is at, and tell of the others.
 
+    A block of rounds that are better trained one by one is told as a "split" event, so that all workers share it.
+
     Raises:
         StoreError: the store cannot be written.
     """
+    config = job.members[task.member].config
+    torch.set_num_threads(job.threads)
+    device = choose_device(config.train.device)
+    choice = settle(config, device, task.rounds, _splits(config, folder, device), choice_file(folder, task.member))
+    if choice.engine == "loop" and len(task.rounds) > 1 and not config.train.carry_over:
+        emit({"event": "split", "member": task.member, "rounds": list(task.rounds)})
+        return
     with claimed(job, task, emit, wait=wait) as mine:
         if mine.rounds:
-            train(job, mine, folder, cost, emit)
+            train(job, mine, folder, cost, emit, choice)
+
+
+def choice_file(folder: Path, member: int) -> Path:
+    """Where the workers of a run keep how the rounds of `member` are trained."""
+    return folder / f"engine-{member}.json"
+
+
+def train_singly(folder: Path, member: int, reason: str) -> None:
+    """Let the rounds of `member` be trained one by one from now on."""
+    remember(Choice("loop", "fp32", False, reason), choice_file(folder, member))
 
 
 def take_timings_in_turn(job: Job, numbers: list[int], emit: Emit) -> None:
@@ -160,14 +196,22 @@ def take_timings(job: Job, numbers: list[int], emit: Emit) -> None:
             emit({"event": "timing", "member": number, "timing": timing})
 
 
-def _one_round(
-    engine: Loop, config: RunConfig, pools: Mapping[str, PairPool], index: int, number: int, emit: Emit
-) -> Outcome:
-    scale = scaling(config.train.normalize, pools["train"], index)
-    splits = RoundSplits(*(RoundData(pools[split], index, scale, engine.device) for split in interfaces.SPLITS))
+def _splits(config: RunConfig, folder: Path, device: torch.device) -> Callable[[int], RoundSplits]:
+    """A function that gives the examples of a round from the pools in `folder`."""
+    pools: dict[str, PairPool] = {split: open_pool(folder / split) for split in interfaces.SPLITS}
+
+    def splits_of(index: int) -> RoundSplits:
+        scale = scaling(config.train.normalize, pools["train"], index)
+        return RoundSplits(*(RoundData(pools[split], index, scale, device) for split in interfaces.SPLITS))
+
+    return splits_of
+
+
+def _teller(config: RunConfig, number: int, emit: Emit) -> Callable[[int, int, float, float | None], None]:
+    """A function that tells of epochs, a few times a second at most."""
     last = 0.0
 
-    def on_epoch(epoch: int, loss: float, accuracy: float | None) -> None:
+    def on_epoch(index: int, epoch: int, loss: float, accuracy: float | None) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last > 0.1 or epoch == config.train.epochs:
@@ -183,7 +227,7 @@ def _one_round(
                 }
             )
 
-    return engine.run(index, splits, on_epoch)
+    return on_epoch
 
 
 def _record(job: Job, number: int, index: int, **parts: Any) -> Record:

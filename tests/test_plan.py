@@ -8,7 +8,7 @@ from typing import Any
 
 from conftest import config_of, simulated_record
 
-from pairbench.plan import Job, Known, Member, Task, cut, pending
+from pairbench.plan import Job, Known, Member, Task, block_of, cut, pending
 from pairbench.record import Context, key_of
 
 CONTEXT = Context("data", {"dataset": {"distribution": "pairbench", "version": "0", "source": ""}})
@@ -77,8 +77,16 @@ def test_the_record_that_stands_for_a_round_is_the_finished_one_or_the_last_fail
     assert Known().record(key) is None
 
 
-def test_each_round_is_a_task() -> None:
-    assert cut([member(), member()], [[0, 2], [1]]) == (Task(0, (0,)), Task(0, (2,)), Task(1, (1,)))
+def test_each_round_of_the_loop_is_a_task() -> None:
+    of = member("train.engine=loop")
+    assert cut([of, of], [[0, 2], [1]]) == (Task(0, (0,)), Task(0, (2,)), Task(1, (1,)))
+
+
+def test_rounds_that_may_be_trained_at_once_are_a_task_of_one_block() -> None:
+    of = member("train.rounds=12")
+    assert cut([of], [[11, 0, 4, 5, 2]]) == (Task(0, (0, 2, 4)), Task(0, (5,)), Task(0, (11,)))
+    assert block_of(Task(0, (2, 4)), of.config) == (0, 1, 2, 3, 4)
+    assert block_of(Task(0, (11,)), of.config) == (10, 11)
 
 
 def test_rounds_that_hand_the_model_on_are_one_task_from_the_first() -> None:

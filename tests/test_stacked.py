@@ -7,15 +7,13 @@ from typing import Any
 import pytest
 import torch
 from conftest import config_of
-from test_bundled_plugins import VARIANTS, bundled
 from torch import nn
 
 from pairbench.config import RunConfig
 from pairbench.data import RoundData, scaling
 from pairbench.interfaces import PairBatch
-from pairbench.training.loop import Loop, RoundSplits
-from pairbench.training.optim import optimizer_over
-from pairbench.training.stacked import NotStackable, Stack, Stacked, _Step
+from pairbench.training.loop import RoundSplits
+from pairbench.training.stacked import Stack, Stacked, _Step
 
 CPU = torch.device("cpu")
 SMALL = ("dataset.train_pairs=24", "dataset.validation_pairs=10", "dataset.test_pairs=20")

@@ -57,6 +57,8 @@ def _steps(job: Job, folder: Path) -> Generator[dict[str, Any], None, None]:
                 if not told:
                     yield {"event": "note", "message": SHARED}
                 told = True
+            elif event["event"] == "split":
+                tasks.extendleft((Task(event["member"], (index,)), False) for index in reversed(event["rounds"]))
             elif event["event"] != "waiting":
                 yield event
     timed = [number for number in job.timed if number not in broken]

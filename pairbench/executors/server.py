@@ -71,6 +71,8 @@ class Server:
         self._context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         self._ended: dict[int, set[int]] = {}
         self._elsewhere: list[Task] = []
+        self._folders: dict[int, Path] = {}
+        self._waiting: deque[Unit] = deque()
         self._made = 0
 
     def run(self) -> None:
@@ -94,6 +96,7 @@ class Server:
                 self._fail(task, task.rounds, self.broken[task.member])
         ready = [task for task in job.tasks if task.member not in self.broken]
         ready.sort(key=self._cost, reverse=True)
+        self._folders = folders
         self._run([self._trains(task, folders[task.member]) for task in ready], job.workers)
         if self._elsewhere:
             self.send({"event": "note", "message": SHARED})
@@ -131,12 +134,24 @@ class Server:
             ended = self._ended.get(task.member, set()).union(
                 *(other.rounds for other in self._elsewhere if other.member == task.member)
             )
-            self._fail(task, [index for index in task.rounds if index not in ended], error)
+            left = [index for index in task.rounds if index not in ended]
+            if len(task.rounds) > 1 and not self.job.members[task.member].config.train.carry_over:
+                # Alone, each round shows whether it is the one that takes its process along.
+                worker.train_singly(place, task.member, f"stacked, the worker ended: {error['reason']}")
+                self._split(task.member, left)
+            else:
+                self._fail(task, left, error)
 
-        return Unit(work, crashed, self.job.round_timeout)
+        limit = self.job.round_timeout
+        return Unit(work, crashed, limit * len(task.rounds) if limit else None)
 
     def _untimed(self, error: dict[str, str]) -> None:
         self.send({"event": "note", "message": f"no timing: {error['reason']}"})
+
+    def _split(self, member: int, rounds: Iterable[int]) -> None:
+        """Train `rounds` one by one, before anything else."""
+        singles = [self._trains(Task(member, (index,)), self._folders[member], wait=False) for index in rounds]
+        self._waiting.extendleft(reversed(singles))
 
     def _fail(self, task: Task, rounds: Iterable[int], error: dict[str, str]) -> None:
         for index in rounds:
@@ -155,14 +170,16 @@ class Server:
             self._ended.setdefault(event["member"], set()).add(event["round"])
         elif kind == "elsewhere":
             self._elsewhere.append(Task(event["member"], tuple(event["rounds"])))
-        if kind not in ("elsewhere", "waiting"):
+        elif kind == "split":
+            self._split(event["member"], event["rounds"])
+        if kind not in ("elsewhere", "waiting", "split"):
             self.send(event)
 
     def _run(self, units: list[Unit], at_once: int) -> None:
-        waiting, running = deque(units), list[Running]()
-        while (waiting or running) and not self.invalid:
-            while waiting and len(running) < at_once:
-                running.append(self._start(waiting.popleft()))
+        self._waiting, running = deque(units), list[Running]()
+        while (self._waiting or running) and not self.invalid:
+            while self._waiting and len(running) < at_once:
+                running.append(self._start(self._waiting.popleft()))
             self._wait(running)
             for one in [one for one in running if self._over(one)]:
                 running.remove(one)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pairbench.config import RunConfig
 from pairbench.data import RoundData
+from pairbench.interfaces import Comparison, PairBatch
 from pairbench.model import PairModel, build_model
 from pairbench.seeds import member_seed
 from pairbench.training.evaluation import Scores, evaluate, evaluate_in_training_mode, metrics
@@ -92,11 +94,12 @@ class Loop:
     ) -> PairModel:
         train = self.config.train
         average = average_of(model, train.ema)
+        forward = self._compiled(model)
         sampler = Sampler(train, self.config.dataset.task, splits.train, number, member)
         schedule = build_schedule(train, optimizer, math.ceil(len(splits.train) / train.batch_size))
         for epoch in range(1, train.epochs + 1):
             started = time.perf_counter()
-            figures = self._epoch(model, optimizer, schedule, sampler, average)
+            figures = self._epoch(model, forward, optimizer, schedule, sampler, average)
             schedule.epoch(epoch, figures["total_loss"])
             outcome.train_seconds += time.perf_counter() - started
             if not member:
@@ -122,9 +125,52 @@ class Loop:
             self._carried = (model, optimizer)
         return model, optimizer
 
+    def stepper(self, number: int, splits: RoundSplits) -> Iterator[None]:
+        """Training steps of round `number` without end, one each time the next is asked for; nothing is kept."""
+        torch.manual_seed(member_seed(self.config.train.seed, number, "weights", 0))
+        model, optimizer = self._start()
+        sampler = Sampler(self.config.train, self.config.dataset.task, splits.train, number)
+        forward = self._compiled(model)
+        with matrix_convolutions(model):
+            while True:
+                model.train()
+                for batch in sampler.epoch():
+                    self._step(model, forward, optimizer, batch)
+                    yield
+
+    def _compiled(self, model: PairModel) -> Callable[[Tensor], Comparison]:
+        """What answers images in training: the model itself, or torch's compilation of it."""
+        if self.config.train.compile != "on":
+            return model
+        # Parting a batch swaps functions of the norms at run time, which the compiler would trace anew each time.
+        model.parts_for_norms = False
+        compiled: Callable[[Tensor], Comparison] = torch.compile(model)
+        return compiled
+
+    def _step(
+        self,
+        model: PairModel,
+        forward: Callable[[Tensor], Comparison],
+        optimizer: torch.optim.Optimizer,
+        batch: PairBatch,
+    ) -> tuple[Tensor, Comparison]:
+        """One step; the total loss and the answer."""
+        train = self.config.train
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
+            comparison = forward(batch.images)
+        comparison = comparison.float()
+        total, _ = model.loss(comparison, batch)
+        total.backward()
+        if train.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), train.clip_norm)
+        optimizer.step()
+        return total.detach(), comparison
+
     def _epoch(
         self,
         model: PairModel,
+        forward: Callable[[Tensor], Comparison],
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         sampler: Sampler,
@@ -132,23 +178,15 @@ class Loop:
     ) -> dict[str, float]:
         """One pass over the training pairs; the figures are those of training mode, gathered on the way."""
         model.train()
-        train, supervises = self.config.train, self.config.loss.supervises_classes
+        supervises = self.config.loss.supervises_classes
         logits, class_logits, totals, targets, classes = [], [], [], [], []
         for batch in sampler.epoch():
-            optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
-                comparison = model(batch.images)
-            comparison = comparison.float()
-            total, _ = model.loss(comparison, batch)
-            total.backward()
-            if train.clip_norm is not None:
-                torch.nn.utils.clip_grad_norm_(model.parameters(), train.clip_norm)
-            optimizer.step()
+            total, comparison = self._step(model, forward, optimizer, batch)
             schedule.step()
             if average is not None:
                 average.update_parameters(model)
             logits.append(comparison.logits.detach())
-            totals.append(total.detach() * len(batch.target))
+            totals.append(total * len(batch.target))
             targets.append(batch.target)
             classes.append(batch.classes)
             if supervises:

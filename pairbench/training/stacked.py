@@ -309,34 +309,55 @@ class Stacked:
 
     def epoch(self, stack: Stack, optimizers: Optimizers) -> list[dict[str, float]]:
         """One pass of every model over its training pairs; the figures of each, in training mode."""
-        train = self.config.train
+        target, classes, logits, guesses, totals = [], [], [], [], []
+        for batch in self._batches():
+            total, said, guessed = self._step(stack, optimizers, batch)
+            logits.append(said)
+            guesses.append(guessed)
+            totals.append(total * batch.target.shape[1])
+            target.append(batch.target)
+            classes.append(batch.classes)
+        return self._figures(
+            totals, torch.cat(logits, 1), torch.cat(guesses, 1), torch.cat(target, 1), torch.cat(classes, 1)
+        )
+
+    def stepper(self, stack: Stack, optimizers: Optimizers) -> Iterator[None]:
+        """Training steps without end, one each time the next is asked for; nothing is kept."""
+        while True:
+            for batch in self._batches():
+                self._step(stack, optimizers, batch)
+                yield
+
+    def _batches(self) -> Iterator[PairBatch]:
+        """The batches of the next epoch with an axis for the rounds: images (R, N, V, C, H, W)."""
         for layer in self.layers:
             layer.model.train()
         arranged = [layer.sampler.arranged() for layer in self.layers]
         target, classes = torch.stack([item[1] for item in arranged]), torch.stack([item[2] for item in arranged])
-        logits, guesses, totals = [], [], []
-        for start in range(0, target.shape[1], train.batch_size):
-            part = slice(start, start + train.batch_size)
-            images = torch.stack(
-                [layer.sampler.images(item[0][part]) for layer, item in zip(self.layers, arranged, strict=True)]
-            )
-            optimizers.clear()
-            total, said, guessed = stack.backward(images, target[:, part], classes[:, part])
-            if train.clip_norm is not None:
-                stack.clip(train.clip_norm)
-            optimizers.step()
-            for layer in self.layers:
-                if layer.average is not None:
-                    layer.average.update_parameters(layer.model)
-            logits.append(said)
-            guesses.append(guessed)
-            totals.append(total * images.shape[1])
-        said, guessed = torch.cat(logits, dim=1), torch.cat(guesses, dim=1)
-        sums = torch.stack(totals).sum(0).cpu()
-        supervises = self.config.loss.supervises_classes
+        for start in range(0, target.shape[1], self.config.train.batch_size):
+            part = slice(start, start + self.config.train.batch_size)
+            images = [layer.sampler.images(item[0][part]) for layer, item in zip(self.layers, arranged, strict=True)]
+            yield PairBatch(torch.stack(images), target[:, part], classes[:, part])
+
+    def _step(self, stack: Stack, optimizers: Optimizers, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """One step of every model; what `Stack.backward` gives."""
+        optimizers.clear()
+        outputs = stack.backward(batch.images, batch.target, batch.classes)
+        if self.config.train.clip_norm is not None:
+            stack.clip(self.config.train.clip_norm)
+        optimizers.step()
+        for layer in self.layers:
+            if layer.average is not None:
+                layer.average.update_parameters(layer.model)
+        return outputs
+
+    def _figures(
+        self, totals: list[Tensor], logits: Tensor, guesses: Tensor, target: Tensor, classes: Tensor
+    ) -> list[dict[str, float]]:
+        sums, supervises = torch.stack(totals).sum(0).cpu(), self.config.loss.supervises_classes
         return [
             metrics(
-                Scores(said[row], guessed[row] if supervises else None, float(sums[row]) / target.shape[1]),
+                Scores(logits[row], guesses[row] if supervises else None, float(sums[row]) / target.shape[1]),
                 target[row],
                 classes[row],
             )

@@ -1,0 +1,344 @@
+"""Which engine, precision and compilation train the rounds of a config: as asked, or whichever a few steps show."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from pairbench.config import RunConfig, TrainOptions
+from pairbench.errors import MismatchError
+from pairbench.model import PairModel
+from pairbench.training.loop import Loop, Outcome, RoundSplits
+from pairbench.training.stacked import NotStackable, Optimizers, Stacked, why_not
+
+STEPS = 5
+# Below this much work, measuring costs more than it saves.
+WORTH_MEASURING_SECONDS = 2.0
+# A closer race is decided by noise, and equal commands should take equal decisions.
+CLEARLY_FASTER = 1.15
+COMPILE_SECONDS = 30.0
+
+SplitsOf = Callable[[int], RoundSplits]
+OnEpoch = Callable[[int, int, float, float | None], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the rounds of a config are trained and why; the milliseconds of a step and round where they were measured."""
+
+    engine: str
+    precision: str
+    compiled: bool
+    why: str
+    loop_ms: float | None = None
+    stacked_ms: float | None = None
+    bf16_ms: float | None = None
+    compiled_ms: float | None = None
+
+    def environment(self) -> dict[str, Any]:
+        """What a record says of it."""
+        return {
+            "engine": self.engine,
+            "engine_why": self.why,
+            "precision": self.precision,
+            "compiled": self.compiled,
+        }
+
+    def cost(self) -> dict[str, float]:
+        """The milliseconds that were measured, by name."""
+        names = ("loop_ms", "stacked_ms", "bf16_ms", "compiled_ms")
+        return {name: round(value, 4) for name in names if (value := getattr(self, name)) is not None}
+
+    def applied(self, config: RunConfig) -> RunConfig:
+        """`config` with the precision and compilation that were chosen."""
+        chosen = {"precision": self.precision, "compile": "on" if self.compiled else "off"}
+        return replace(config, train=config.train.model_copy(update=chosen))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A round that has ended: its outcome and models, or the error that ended it, and how it was trained."""
+
+    number: int
+    choice: Choice
+    outcome: Outcome | None = None
+    models: tuple[PairModel, ...] = ()
+    error: BaseException | None = None
+
+
+def settle(
+    config: RunConfig,
+    device: torch.device,
+    numbers: Sequence[int],
+    splits_of: SplitsOf,
+    path: Path,
+) -> Choice:
+    """What `choose` gives, measured once for all processes that share `path`."""
+    chosen = remembered(path)
+    if chosen is not None or len(numbers) < 2:
+        return chosen or _choose_anyhow(config, device, numbers, splits_of)
+    with path.with_suffix(".lock").open("w", encoding="utf-8") as lock:
+        _wait_for(lock)
+        chosen = remembered(path)
+        if chosen is None:
+            chosen = _choose_anyhow(config, device, numbers, splits_of)
+            remember(chosen, path)
+    return chosen
+
+
+def _choose_anyhow(config: RunConfig, device: torch.device, numbers: Sequence[int], splits_of: SplitsOf) -> Choice:
+    try:
+        return choose(config, device, numbers, config.train.rounds, splits_of)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - training will show what is wrong, and record it
+        precision = "bf16" if config.train.precision == "bf16" else "fp32"
+        return Choice("loop", precision, config.train.compile == "on", f"could not measure: {_line(error)}")
+
+
+def _wait_for(lock: IO[str]) -> None:
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def remembered(path: Path) -> Choice | None:
+    """The choice that `remember` wrote to `path`."""
+    try:
+        return Choice(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def remember(choice: Choice, path: Path) -> None:
+    """Write `choice` to `path`, whole or not at all."""
+    draft = path.with_suffix(".part")
+    draft.write_text(json.dumps(asdict(choice)), encoding="utf-8")
+    draft.replace(path)
+
+
+def choose(config: RunConfig, device: torch.device, numbers: Sequence[int], rounds: int, splits_of: SplitsOf) -> Choice:
+    """The engine, precision and compilation for `rounds` rounds of `config`, of which `numbers` are to be trained now.
+
+    Raises:
+        MismatchError: what is asked for cannot be had on this machine.
+    """
+    train = config.train
+    if train.compile == "on":
+        check_compiler()
+    precision = "fp32" if train.precision == "auto" else train.precision
+    plain = Choice("loop", precision, train.compile == "on", "asked")
+    if train.engine == "stacked":
+        reason = why_not(config)
+        return replace(plain, engine="stacked") if not reason else replace(plain, why=f"cannot stack: {reason}")
+    reason = "only one round" if len(numbers) < 2 else why_not(config)
+    stackable = train.engine == "auto" and not reason and train.compile != "on"
+    if train.engine == "loop":
+        reason = "asked"
+    elif train.compile == "on":
+        reason = "compiled"
+    open_questions = stackable or train.precision == "auto" or train.compile == "auto"
+    if not open_questions:
+        return replace(plain, why=reason)
+    return _measured(config, device, numbers, rounds, splits_of, plain, stackable, reason)
+
+
+def _measured(
+    config: RunConfig,
+    device: torch.device,
+    numbers: Sequence[int],
+    rounds: int,
+    splits_of: SplitsOf,
+    plain: Choice,
+    stackable: bool,
+    reason: str,
+) -> Choice:
+    """`plain` with what the first steps of each way show."""
+    train = config.train
+    splits = {number: splits_of(number) for number in (numbers if stackable else numbers[:1])}
+    first = splits[numbers[0]]
+    steps = train.epochs * math.ceil(len(first.train) / train.batch_size) * train.members
+    loop = _loop_step(plain.applied(config), device, numbers[0], first)
+    once = _median([loop], 2)[0]
+    if once * steps * rounds < WORTH_MEASURING_SECONDS:
+        return replace(plain, why=reason or "too little work to measure")
+    candidates = [loop]
+    names = ["loop_ms"]
+    if train.precision == "auto" and neutral_in_bf16(train):
+        half = replace(config, train=train.model_copy(update={"precision": "bf16"}))
+        candidates.append(_loop_step(half, device, numbers[0], first))
+        names.append("bf16_ms")
+    if stackable:
+        try:
+            step = _stacked_step(plain.applied(config), device, splits)
+            step()
+            candidates.append(step)
+            names.append("stacked_ms")
+        except (NotStackable, RuntimeError, TypeError, ValueError) as error:
+            reason = f"cannot stack: {_line(error)}"
+    seconds = dict(zip(names, _median(candidates, STEPS), strict=True))
+    if "stacked_ms" in seconds:
+        seconds["stacked_ms"] /= len(splits) * train.members
+    choice = replace(
+        plain,
+        why=reason or "measured",
+        loop_ms=1000 * seconds["loop_ms"],
+        stacked_ms=1000 * seconds["stacked_ms"] if "stacked_ms" in seconds else None,
+        bf16_ms=1000 * seconds["bf16_ms"] if "bf16_ms" in seconds else None,
+    )
+    best = seconds["loop_ms"]
+    if "bf16_ms" in seconds and best > CLEARLY_FASTER * seconds["bf16_ms"]:
+        choice, best = replace(choice, precision="bf16"), seconds["bf16_ms"]
+    if "stacked_ms" in seconds and best > CLEARLY_FASTER * seconds["stacked_ms"]:
+        return replace(choice, engine="stacked", precision=plain.precision)
+    left = best * steps
+    if train.compile == "auto" and left > 4 * COMPILE_SECONDS and compiler():
+        return _maybe_compiled(choice, config, device, numbers[0], first, best, steps)
+    return choice
+
+
+def _maybe_compiled(
+    choice: Choice, config: RunConfig, device: torch.device, number: int, splits: RoundSplits, best: float, steps: int
+) -> Choice:
+    """`choice`, compiled where that saves more than compiling costs."""
+    compiled = replace(choice, compiled=True)
+    try:
+        started = time.perf_counter()
+        step = _loop_step(compiled.applied(config), device, number, splits)
+        step()
+        spent = time.perf_counter() - started
+        once = _median([step], STEPS)[0]
+    except Exception:  # noqa: BLE001 - the compiler may fail in any way, and plain training still works
+        return choice
+    choice = replace(choice, compiled_ms=1000 * once)
+    return replace(choice, compiled=True) if spent + once * steps < best * steps / CLEARLY_FASTER else choice
+
+
+def neutral_in_bf16(train: TrainOptions) -> bool:
+    """Whether bf16 has been shown to leave the figures as they are: with standardised images, and not with raw ones."""
+    return train.normalize == "standard"
+
+
+def compiler() -> bool:
+    """Whether torch.compile has the C++ compiler that it needs on a CPU."""
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+
+
+def check_compiler() -> None:
+    """Refuse to compile without a compiler.
+
+    Raises:
+        MismatchError: there is none.
+    """
+    if not torch.cuda.is_available() and not compiler():
+        raise MismatchError("train.compile=on needs a C++ compiler, and none is found. Install g++, or set it to off.")
+
+
+def train_rounds(
+    config: RunConfig,
+    device: torch.device,
+    choice: Choice,
+    numbers: Sequence[int],
+    splits_of: SplitsOf,
+    on_epoch: OnEpoch | None = None,
+) -> Iterator[Trained]:
+    """Train the rounds `numbers` and give each back as soon as it has ended; one that fails stops no other."""
+    done: set[int] = set()
+    if choice.engine == "stacked":
+        try:
+            for trained in _stacked(config, device, choice, list(numbers), splits_of, on_epoch):
+                done.add(trained.number)
+                yield trained
+        except Exception as error:  # noqa: BLE001 - alone, each round shows whether it is the one that fails
+            choice = replace(choice, engine="loop", why=f"stacked failed: {_line(error)}")
+    engine = Loop(choice.applied(config), device)
+    for number in numbers:
+        if number in done:
+            continue
+        try:
+            outcome = engine.run(number, splits_of(number), _for_round(on_epoch, number))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
+            yield Trained(number, choice, error=error)
+            continue
+        yield Trained(number, choice, outcome, tuple(engine.models))
+
+
+def _stacked(
+    config: RunConfig,
+    device: torch.device,
+    choice: Choice,
+    numbers: list[int],
+    splits_of: SplitsOf,
+    on_epoch: OnEpoch | None,
+) -> Iterator[Trained]:
+    """The rounds `numbers` at once; half of them at a time where memory does not suffice."""
+    engine = Stacked(choice.applied(config), device)
+    done = 0
+    try:
+        splits: Mapping[int, RoundSplits] = {number: splits_of(number) for number in numbers}
+        for number, outcome in engine.run(splits, on_epoch):
+            done += 1
+            yield Trained(number, choice, outcome, tuple(engine.models))
+        return
+    except torch.OutOfMemoryError:
+        left = numbers[done:]
+        if len(left) < 2:
+            raise
+    del engine, splits
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    half = math.ceil(len(left) / 2)
+    smaller = replace(choice, why=f"{half} rounds at once, since {len(left)} need more memory than there is")
+    yield from _stacked(config, device, smaller, left[:half], splits_of, on_epoch)
+    yield from _stacked(config, device, smaller, left[half:], splits_of, on_epoch)
+
+
+def _for_round(on_epoch: OnEpoch | None, number: int) -> Callable[[int, float, float | None], None] | None:
+    if on_epoch is None:
+        return None
+    return lambda epoch, loss, accuracy: on_epoch(number, epoch, loss, accuracy)
+
+
+def _loop_step(config: RunConfig, device: torch.device, number: int, splits: RoundSplits) -> Callable[[], object]:
+    stepper = Loop(config, device).stepper(number, splits)
+    return lambda: next(stepper)
+
+
+def _stacked_step(config: RunConfig, device: torch.device, splits: Mapping[int, RoundSplits]) -> Callable[[], object]:
+    engine = Stacked(config, device)
+    stack = engine.prepare({number: part.train for number, part in splits.items()})
+    stepper = engine.stepper(stack, Optimizers(stack, config, 1))
+    return lambda: next(stepper)
+
+
+def _median(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """The median seconds of each call after one that warms up; the calls take turns."""
+    for call in calls:
+        call()
+    seconds: list[list[float]] = [[] for _ in calls]
+    for _ in range(repeats):
+        for call, taken in zip(calls, seconds, strict=True):
+            started = time.perf_counter()
+            call()
+            if torch.cuda.is_available() and torch.cuda.is_initialized():
+                torch.cuda.synchronize()
+            taken.append(time.perf_counter() - started)
+    return [statistics.median(taken) for taken in seconds]
+
+
+def _line(error: BaseException) -> str:
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= 160 else words[:157] + "..."
