@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pairbench.comparison import Comparison, comparison_of, find
@@ -17,13 +17,15 @@ from pairbench.store import Store
 from pairbench.text import printable
 
 
-def stored(store: Store) -> Results:
+def stored(store: Store, progress: Callable[[int, int], None] | None = None) -> Results:
     """Everything in the store, one result for each config, data and code.
+
+    progress: called now and then with how many files have been read and how many there are.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    scan = store.read()
+    scan = store.digest(progress)
     groups: dict[str, list[Record]] = {}
     for record in scan.records:
         groups.setdefault(group_of(record), []).append(record)
@@ -33,7 +35,8 @@ def stored(store: Store) -> Results:
         rounds = [*known.done.values(), *(r for key, r in known.failed.items() if key not in known.done)]
         rounds.sort(key=lambda record: int(record["round"]))
         first = rounds[0]
-        timings = store.timings(first["config_id"])
+        known_untimed = scan.timed is not None and first["config_id"] not in scan.timed
+        timings = [] if known_untimed else store.timings(first["config_id"])
         items.append(
             Result(
                 str(first["provenance"].get("name", first["config_id"])),
@@ -46,15 +49,21 @@ def stored(store: Store) -> Results:
     return Results(tuple(items), store.root, scan.damaged)
 
 
-def leaderboard(store: str | Path | None = None, metric: str = "accuracy") -> Results:
+def leaderboard(
+    store: str | Path | None = None,
+    metric: str = "accuracy",
+    progress: Callable[[int, int], None] | None = None,
+) -> Results:
     """Everything in the store, best mean first.
+
+    progress: called now and then with how many files have been read and how many there are.
 
     Raises:
         SpecError: no round has such a metric.
         StoreError: the store cannot be read.
     """
 
-    results = stored(Store(store))
+    results = stored(Store(store), progress)
     metrics = {name for item in results for name in item.summary}
     if metrics and metric not in metrics:
         raise unknown("metric", metric, metrics)

@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 from pairbench.config import canonical
 from pairbench.record import locations_of
 from pairbench.results import Result
-from pairbench.statistics import LEVEL, Difference, Summary, holm, paired, welch
+from pairbench.statistics import LEVEL, Difference, Summary, all_p_values, holm, holm_among, paired, welch
 from pairbench.suite import Published
 
 Key = TypeVar("Key", bound=Hashable)
+# Beyond so many results, pairs are tested by the row; beyond so many, not all of them.
+MANY, TOO_MANY = 100, 1500
 LOWER_IS_BETTER = ("loss", "total_loss")
 
 
@@ -96,6 +98,8 @@ def ranked(results: Sequence[Result], metric: str) -> list[Result]:
 
 def against_best(results: Sequence[Result], metric: str) -> list[str]:
     """For each of the ranked results, what may be said of it beside the first: "", "tie", "worse", "unknown"."""
+    if len(results) > MANY:
+        return _many_against_best(results, metric)
     found = verdicts(results, metric)
     words = []
     for number in range(len(results)):
@@ -103,6 +107,26 @@ def against_best(results: Sequence[Result], metric: str) -> list[str]:
         flipped = {"better": "worse", "worse": "better"}
         words.append("" if number == 0 else flipped.get(verdict.word, verdict.word) if verdict else "unknown")
     return words
+
+
+def _many_against_best(results: Sequence[Result], metric: str) -> list[str]:
+    """What `against_best` says, where there are too many pairs to look at one by one.
+
+    Up to TOO_MANY results the correction is Holm's over all pairs; beyond, Bonferroni's, which claims less.
+    """
+    values = [result.values(metric) for result in results]
+    keys = [same_data_key(result) for result in results]
+    firsts = {j: value for j in range(1, len(results)) if (value := difference(results[0], results[j], metric))}
+    tested = {j: value.p for j, value in firsts.items() if value.p is not None}
+    if len(results) <= TOO_MANY:
+        every = all_p_values(values, keys)
+        corrected = dict(zip(tested, holm_among(every, list(tested.values())), strict=True))
+    else:
+        pairs = len(results) * (len(results) - 1) // 2
+        corrected = {j: min(1.0, pairs * p) for j, p in tested.items()}
+    flipped = {"better": "worse", "worse": "better"}
+    words = [word(firsts[j], corrected.get(j), metric) if j in firsts else "unknown" for j in range(1, len(results))]
+    return ["", *(flipped.get(said, said) for said in words)]
 
 
 def agreement(ours: Summary, published: Published) -> str:

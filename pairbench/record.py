@@ -5,15 +5,17 @@ from __future__ import annotations
 import datetime
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pairbench
 from pairbench.config import RunConfig, canonical, id_of
+from pairbench.errors import StoreError
 from pairbench.registry import Registry, hash_files
 from pairbench.seeds import round_seed
+from pairbench.text import printable
 
 SCHEMA = 1
 STATUSES = ("finished", "diverged", "failed")
@@ -25,6 +27,40 @@ COSTS = ("parameters", "flops_per_pair", *SPENT)
 _TRAINING_ROOMS = ("data.py", "metrics.py", "model.py", "seeds.py", "training")
 
 Record = dict[str, Any]
+
+
+class Digest(Record):
+    """A record without its curves, which are read from its file when they are asked for.
+
+    key, group: what `key_of` and `group_of` give for it.
+    """
+
+    __slots__ = ("group", "key", "path", "verify")
+    key: str
+    group: str
+    path: Path
+    verify: Callable[[Path], Record]
+
+    def __missing__(self, name: str) -> Any:
+        if name != "curves":
+            raise KeyError(name)
+        return self.whole()[name]
+
+    def whole(self) -> Record:
+        """The record as it is in its file.
+
+        Raises:
+            StoreError: it has gone or was damaged since it was listed.
+        """
+        try:
+            return self.verify(self.path)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"cannot read {printable(str(self.path))}: {error}. Run the same command again.") from None
+
+
+def whole(record: Record) -> Record:
+    """The record with its curves."""
+    return record.whole() if isinstance(record, Digest) else record
 
 
 @dataclass(frozen=True)
@@ -66,6 +102,8 @@ def round_key(config_id: str, number: int, seed: int, context: Context) -> str:
 
 def key_of(record: Mapping[str, Any]) -> str:
     """The key of a record, from its own fields."""
+    if isinstance(record, Digest):
+        return record.key
     provenance = record["provenance"]
     context = Context(provenance["data"], provenance["code"])
     return round_key(record["config_id"], record["round"], record["seed"], context)
@@ -73,6 +111,8 @@ def key_of(record: Mapping[str, Any]) -> str:
 
 def group_of(record: Mapping[str, Any]) -> str:
     """What records must share to be rounds of the same thing: config, data and code."""
+    if isinstance(record, Digest):
+        return record.group
     provenance = record["provenance"]
     return f"{record['config_id']}/{provenance['data']}/{canonical(provenance['code'])}"
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairbench.record import SPENT, Record
+from pairbench.record import SPENT, Record, whole
 from pairbench.statistics import Summary, summarise
 from pairbench.suite import Published
 
@@ -82,7 +82,7 @@ class Result:
             "config_id": self.config_id,
             "config": self.config,
             "summary": {metric: asdict(summary) for metric, summary in self.summary.items()},
-            "rounds": list(self.records),
+            "rounds": [whole(record) for record in self.records],
             "timing": self.timing,
         }
         if self.published:

@@ -13,11 +13,12 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pairbench import index
 from pairbench.errors import SpecError, StoreError
 from pairbench.locks import Claim
 from pairbench.record import SCHEMA, STATUSES, Record, checksum, key_of, misshapen
@@ -31,10 +32,11 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 @dataclass
 class Scan:
-    """What was read: sound records, and for each damaged file the reason."""
+    """What was read: sound records, for each damaged file the reason, and which configs have timings, where known."""
 
     records: list[Record] = field(default_factory=list)
     damaged: dict[Path, str] = field(default_factory=dict)
+    timed: set[str] | None = None
 
 
 class Store:
@@ -87,6 +89,34 @@ class Store:
                 scan.damaged[path] = str(error)
             except OSError as error:
                 raise StoreError(f"cannot read {printable(str(path))}: {error.strerror or error}.") from error
+        return scan
+
+    def digest(self, progress: Callable[[int, int], None] | None = None) -> Scan:
+        """Every record without its curves, from the index where the store is large and the index is up to date.
+
+        progress: called now and then with how many files have been read and how many there are.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        scan = Scan(timed=set())
+        folders = {folder: _listed(folder, scan.timed or set()) for folder in self._listable()}
+        count, done = sum(len(files) for files in folders.values()), 0
+        if count < index.LEAST:
+            whole = self.read()
+            return Scan(whole.records, whole.damaged, scan.timed)
+        for folder, files in folders.items():
+            try:
+                for path, found in index.digests(folder, files, _verified):
+                    if isinstance(found, str):
+                        scan.damaged[path] = found
+                    else:
+                        scan.records.append(found)
+            except OSError as error:
+                raise StoreError(f"cannot read {printable(str(folder))}: {error.strerror or error}.") from error
+            done += len(files)
+            if progress is not None:
+                progress(done, count)
         return scan
 
     def ended(self, config_id: str, number: int, key: str, since: float) -> Record | None:
@@ -188,8 +218,30 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot read store {printable(str(self.root))}: {error.strerror or error}.") from error
 
+    def _listable(self) -> list[Path]:
+        try:
+            return self._folders()
+        except OSError as error:
+            raise StoreError(f"cannot read store {printable(str(self.root))}: {error.strerror or error}.") from error
+
     def _folders(self) -> list[Path]:
         return sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.exists() else []
+
+
+def _listed(folder: Path, timed: set[str]) -> dict[str, os.stat_result]:
+    """The files of `folder` that may be records; notes in `timed` where it has timings."""
+    found = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".timing"):
+                    timed.add(folder.name)
+                elif entry.name.endswith(".json") and not entry.name.startswith("."):
+                    with contextlib.suppress(FileNotFoundError):
+                        found[entry.name] = entry.stat()
+    except OSError as error:
+        raise StoreError(f"cannot read store {printable(str(folder))}: {error.strerror or error}.") from error
+    return found
 
 
 def _stem(number: int, key: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, aside, emit
+from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, aside, emit, reading
 
 Words = Annotated[
     list[str] | None,
@@ -86,7 +86,7 @@ def leaderboard(
     from pairbench import tables
     from pairbench.text import printable
 
-    results = pairbench.leaderboard(store, metric)
+    results = pairbench.leaderboard(store, metric, reading)
     if form is not Format.table:
         # What other formats leave out has to be told all the same.
         for path, reason in results.damaged.items():

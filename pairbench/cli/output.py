@@ -38,6 +38,13 @@ def aside() -> AbstractContextManager[object]:
     return contextlib.redirect_stdout(sys.stderr)
 
 
+def reading(done: int, count: int) -> None:
+    """Tell a terminal how far reading a large store has come."""
+    if sys.stderr.isatty() and count >= 5000:
+        end = "" if done < count else "\r\x1b[K"
+        print(f"\rreading records: {done:,} of {count:,}", end=end, file=sys.stderr, flush=True)
+
+
 def emit(form: Format, document: Document, value: Any, csv: str | None = None) -> None:
     """Print `document`, or `value` as one JSON document, or `csv` (the first table where it is None)."""
     from pairbench import render
