@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pairbench
+from pairbench_similarity import heads, losses
 
 
 @pairbench.hookimpl
 def pairbench_components() -> list[type[pairbench.Component]]:
     """The parts of this plugin."""
-    return []
+    return [heads.Cosine, heads.Distance, heads.AbsoluteDifference, losses.Contrastive]
