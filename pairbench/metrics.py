@@ -56,3 +56,55 @@ def roc_auc(score: Tensor, positive: Tensor) -> float:
         return math.nan
     below = torch.searchsorted(lost, wins, right=False) + torch.searchsorted(lost, wins, right=True)
     return float(below.sum()) / (2 * len(wins) * len(lost))
+
+
+def roc_curve(score: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """False positive rates, true positive rates and thresholds, one for each different score and one above all.
+
+    A pair counts as same where its score is at least the threshold. Rates are NaN where an outcome is missing.
+    """
+    order = score.double().argsort(descending=True)
+    score, hit = score.double()[order], positive[order].double()
+    last = torch.cat([(score[1:] != score[:-1]).nonzero().flatten(), torch.tensor([len(score) - 1])])
+    true = torch.cat([torch.zeros(1, dtype=torch.double), hit.cumsum(0)[last]])
+    false = torch.cat([torch.zeros(1, dtype=torch.double), (1 - hit).cumsum(0)[last]])
+    return false / false[-1], true / true[-1], torch.cat([torch.tensor([math.inf], dtype=torch.double), score[last]])
+
+
+def verification_metrics(score: Tensor, positive: Tensor) -> dict[str, float]:
+    """EER, FPR at 95% recall and TAR at FAR 0.1, 0.01 and 0.001 of scores (N,); NaN where an outcome is missing.
+
+    EER is where the ROC curve, straight between its points, crosses the line FPR = 1 - TPR; TAR@FAR is the highest
+    TPR of a threshold whose FPR is at most the FAR.
+    """
+    rates = ("0.1", "0.01", "0.001")
+    if not len(score) or score.isnan().any() or bool(positive.all()) or not bool(positive.any()):
+        return dict.fromkeys(("eer", "fpr95", *(f"tar_at_far_{rate}" for rate in rates)), math.nan)
+    false, true, _ = roc_curve(score, positive)
+    gap = false - (1 - true)  # rises from -1 to 1
+    after = int((gap >= 0).nonzero()[0])
+    share = -gap[after - 1] / (gap[after] - gap[after - 1])
+    figures = {
+        "eer": float(false[after - 1] + share * (false[after] - false[after - 1])),
+        "fpr95": float(false[true >= 0.95].min()),
+    }
+    return figures | {f"tar_at_far_{rate}": float(true[false <= float(rate)].max()) for rate in rates}
+
+
+def best_threshold(score: Tensor, positive: Tensor) -> float:
+    """The threshold of highest accuracy, halfway to the next lower score; the highest of equally good ones."""
+    score = score.double()
+    order = score.argsort(descending=True)
+    ranked, hit = score[order], positive[order].double()
+    right = torch.cat([torch.zeros(1, dtype=torch.double), (2 * hit - 1).cumsum(0)])
+    allowed = torch.ones(len(ranked) + 1, dtype=torch.bool)
+    allowed[1:-1] = ranked[1:] != ranked[:-1]
+    cut = int(right.masked_fill(~allowed, -math.inf).argmax())
+    if cut == 0:
+        return math.inf
+    return float(ranked[cut - 1]) if cut == len(ranked) else float(ranked[cut - 1] + ranked[cut]) / 2
+
+
+def accuracy_at(score: Tensor, positive: Tensor, threshold: float) -> float:
+    """The share of pairs that `threshold` tells rightly."""
+    return float(((score.double() >= threshold) == positive).double().mean())
