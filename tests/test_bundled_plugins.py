@@ -20,6 +20,11 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "deep_cnn": ({"channels": (4, 8), "batch_norm": (1, 2), "dropout": ()},),
     "concat_linear": ({"bias": False},),
     "concat_mlp": ({"hidden": (8,), "bias": False},),
+    "timm": (
+        {"model": "test_resnet", "embedding_dim": 8, "image_size": 32},
+        {"model": "test_vit", "pool": "avg", "image_size": 32, "frozen": True},
+    ),
+    "torchvision": ({"model": "shufflenet_v2_x0_5", "embedding_dim": 8, "frozen": True},),
     "aux": ({"classifier": "linear", "weights": (0.0, 0.5, 1.0)},),
 }
 
