@@ -199,8 +199,8 @@ def report(
     print(
         f"{chosen.rounds} rounds, the report's epochs{carried}; the obvious loop at its better of {chosen.threads} "
         f"threads ({best}); pairbench {' '.join(chosen.words) or 'as the suite says'}; seconds of wall time, "
-        f"pairbench's shared out by processor time; accuracies at {chosen.share:g} of the epochs, obvious loop and pairbench; load "
-        f"{os.getloadavg()[0]:.1f} at the end"
+        f"pairbench's shared out by processor time; accuracies at {chosen.share:g} of the epochs, obvious loop and "
+        f"pairbench; load {os.getloadavg()[0]:.1f} at the end"
     )
 
 

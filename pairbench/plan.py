@@ -51,6 +51,8 @@ class Job:
 
     started: when the plan was made, in seconds since 1970; what others have written since counts as this run's.
     memory_mib: what a worker may allocate; None leaves it most of what the machine has.
+    modes: ways to answer that are timed besides.
+    timing_seconds: when to stop timing; None takes all repeats.
     """
 
     members: tuple[Member, ...]
@@ -63,6 +65,8 @@ class Job:
     threads: int = 1
     replace: bool = False
     repeats: int = 11
+    modes: tuple[str, ...] = ()
+    timing_seconds: float | None = None
     started: float = field(default_factory=time.time)
     memory_mib: float | None = None
 
@@ -82,6 +86,8 @@ class Job:
             "threads": self.threads,
             "replace": self.replace,
             "repeats": self.repeats,
+            "modes": list(self.modes),
+            "timing_seconds": self.timing_seconds,
             "started": self.started,
             "memory_mib": self.memory_mib,
         }

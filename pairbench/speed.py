@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,47 @@ from pairbench.record import Context
 from pairbench.registry import installed
 from pairbench.render import Document, Table
 from pairbench.runner import refuse_invalid
-from pairbench.spec import expand, parse, split_specs
+from pairbench.spec import expand, parse, split_specs, unknown
+from pairbench.spread import median_interval
 from pairbench.store import Store
-from pairbench.tables import rate, short_names
+from pairbench.tables import count, rate, short_names
 
+MODES = ("eager", "channels_last", "bf16", "compiled", "compiled_bf16", "onnx")
 FIGURES = ("training_pairs_per_second", "inference_pairs_per_second", "latency_ms")
+TITLES = ("train pairs/s", "infer pairs/s", "ms, one pair")
+SECONDS = 60.0
+MOST_REPEATS = 200
 
 
-def side_by_side(specs: Sequence[str], *, repeats: int = 21, store: str | Path | None = None) -> dict[str, Any]:
+def modes_of(text: str) -> tuple[str, ...]:
+    """The modes that `text` names with commas between, "eager" first.
+
+    Raises:
+        SpecError: one is unknown.
+    """
+    named = [name.strip() for name in text.split(",") if name.strip()]
+    for name in named:
+        if name not in MODES:
+            raise unknown("mode", name, MODES)
+    return tuple(dict.fromkeys(["eager", *named])) if named else ()
+
+
+def side_by_side(
+    specs: Sequence[str],
+    *,
+    repeats: int | None = None,
+    modes: Sequence[str] = (),
+    seconds: float = SECONDS,
+    store: str | Path | None = None,
+) -> dict[str, Any]:
     """The timings of the configs that `specs` name, and the ratio of each to the first.
+
+    Args:
+        specs: configs, each in words.
+        repeats: how often each figure is taken; None takes as many as it needs for narrow intervals.
+        modes: ways to answer that are timed besides, such as "onnx".
+        seconds: how long repeats may take in all where their number is left open.
+        store: where timings are kept.
 
     Raises:
         SpecError: a spec is wrong, or two are the same config.
@@ -40,7 +70,16 @@ def side_by_side(specs: Sequence[str], *, repeats: int = 21, store: str | Path |
     if len({member.config.config_id for member in members}) < len(members):
         raise SpecError("the same config twice: nothing to compare. Name each config once.")
     place = str(Store(store).root.resolve())
-    job = Job(members, (), tuple(range(len(members))), place, workers=1, repeats=repeats)
+    job = Job(
+        members,
+        (),
+        tuple(range(len(members))),
+        place,
+        workers=1,
+        repeats=MOST_REPEATS if repeats is None else repeats,
+        modes=tuple(modes),
+        timing_seconds=seconds if repeats is None else None,
+    )
     timings: dict[int, dict[str, Any]] = {}
     events = []
     for event in execute(job):
@@ -70,54 +109,120 @@ def ratio(first: dict[str, Any], second: dict[str, Any], figure: str) -> dict[st
     return {"ratio": middle, "low": low, "high": high, "different": not low <= 1 <= high}
 
 
-def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The median and its distribution-free 95% interval, from order statistics; the whole range for few values."""
-    ordered, count = sorted(values), len(values)
-    rank, below = 0, 0.0
-    # The interval from the k-th smallest to the k-th largest misses the median with twice this binomial tail.
-    while rank < count // 2 and 2 * (below + math.comb(count, rank) / 2**count) <= 0.05:
-        below += math.comb(count, rank) / 2**count
-        rank += 1
-    cut = max(rank - 1, 0)
-    return ordered[cut], statistics.median(ordered), ordered[-1 - cut]
-
-
 def document(value: dict[str, Any]) -> Document:
-    """The timings, and the ratios where there are two configs or more, as tables."""
-    rows = []
+    """The timings, the modes where some were asked for, and the ratios where there are two configs or more."""
     names, shared = short_names([item["name"] for item in value["results"]])
-    for name, item in zip(names, value["results"], strict=True):
-        timing = item["timing"]
-        latency = timing["latency_ms"]
+    timings = [item["timing"] for item in value["results"]]
+    notes = [f"all with {shared}"] if shared else []
+    tables = [_speeds(names, timings, notes)]
+    if any(timing["modes"] for timing in timings):
+        tables.append(_modes(names, timings))
+    if value["ratios"]:
+        tables.append(_ratios(value["ratios"], names, [item["name"] for item in value["results"]]))
+    return Document(tuple(tables))
+
+
+def _speeds(names: Sequence[str], timings: Sequence[dict[str, Any]], notes: Sequence[str]) -> Table:
+    rows = []
+    for name, timing in zip(names, timings, strict=True):
+        latency, by_batch = timing["latency_ms"], timing["inference_by_batch"]
         row = [name]
         for figure in ("training", "inference"):
             part = timing[f"{figure}_pairs_per_second"]
             row += [rate(timing, figure), f"{part['low']:,.0f} to {part['high']:,.0f}"]
-        rows.append((*row, f"{latency['p50']:.3f}", f"{latency['p95']:.3f}"))
-    first = value["results"][0]["timing"]
-    sizes = [first[name]["batch_size"] for name in FIGURES[:2]]
-    where = first["environment"]
-    notes = [f"all with {shared}"] if shared else []
-    notes += [
-        f"medians and quartiles of {len(first['latency_ms']['repeats'])} interleaved repeats; "
-        f"batches of {sizes[0]} pairs in training and {sizes[1]} in inference; "
-        f"{where['device']}, threads: {where['threads']}"
+        row += [f"{by_batch[size]['median']:,.0f}" if size in by_batch else "-" for size in ("1", "1024")]
+        row += [f"{latency[name]:.3f}" for name in ("p50", "p95", "p99")]
+        row += [f"{timing['encodings_per_second']['median']:,.0f}", f"{timing['peak_mib']:,.0f}"]
+        row += [f"{timing['parameters']:,}", count(timing["flops_per_pair"])]
+        row += [f"{100 * timing['share_of_gemm_peak'][part]:.1f}" for part in ("training", "inference")]
+        rows.append(tuple(row))
+    first = timings[0]
+    where, peaks = first["environment"], first["gemm_gflops_per_second"]
+    peak = ", ".join(f"{peaks[name]['high']:,.0f} in {name}" for name in ("fp32", "bf16"))
+    notes = [
+        *notes,
+        f"medians and quartiles of {len(first['latency_ms']['repeats'])} interleaved repeats; batches of "
+        f"{first['training_pairs_per_second']['batch_size']} pairs in training and "
+        f"{first['inference_pairs_per_second']['batch_size']} in inference; {where['device']}, "
+        f"threads: {where['threads']}",
+        f"matrix products reach {peak} (10^9 operations in a second), measured in turns with the rest",
     ]
-    columns = ("config", "train pairs/s", "quartiles", "infer pairs/s", "quartiles", "ms for one pair", "p95")
-    tables = [Table("Speed", columns, tuple(rows), 1, tuple(notes), ("p95", "quartiles"))]
-    if value["ratios"]:
-        short = {item["name"]: name for item, name in zip(value["results"], names, strict=True)}
-        ratios = tuple(
-            (
-                short[item["first"]],
-                short[item["second"]],
-                item["figure"].replace("_", " "),
-                f"{item['ratio']:.3f}",
-                f"{item['low']:.3f} to {item['high']:.3f}",
-                "different" if item["different"] else "no difference shown",
-            )
-            for item in value["ratios"]
+    columns = (
+        "config",
+        "train pairs/s",
+        "quartiles",
+        "infer pairs/s",
+        "quartiles",
+        "at 1",
+        "at 1024",
+        "ms, one pair",
+        "p95",
+        "p99",
+        "encodings/s",
+        "peak MiB",
+        "parameters",
+        "FLOP/pair",
+        "train % of peak",
+        "infer % of peak",
+    )
+    spare = (
+        "train % of peak",
+        "infer % of peak",
+        "FLOP/pair",
+        "parameters",
+        "peak MiB",
+        "encodings/s",
+        "p99",
+        "p95",
+        "at 1",
+        "at 1024",
+        "quartiles",
+    )
+    return Table("Speed", columns, tuple(rows), 1, tuple(notes), spare)
+
+
+def _modes(names: Sequence[str], timings: Sequence[dict[str, Any]]) -> Table:
+    rows, notes = [], []
+    for name, timing in zip(names, timings, strict=True):
+        plain = timing["modes"].get("eager", {})
+        for mode, part in timing["modes"].items():
+            if "left_out" in part:
+                notes.append(f"{name}: {mode} is left out: {part['left_out']}")
+                continue
+            row = [name, mode]
+            for size in ("1", "64", "1024"):
+                if size not in part["inference_by_batch"]:
+                    row.append("-")
+                    continue
+                times = ""
+                if mode != "eager" and "inference_by_batch" in plain:
+                    ratio_to = _ratio_of(part["inference_by_batch"][size], plain["inference_by_batch"][size])[1]
+                    times = f" {ratio_to:.1f}x"
+                row.append(f"{part['inference_by_batch'][size]['median']:,.0f}{times}")
+            row += [f"{part['largest_difference']:.1g}", *(f"{part['latency_ms'][p]:.3f}" for p in ("p50", "p95"))]
+            rows.append(tuple(row))
+    notes.insert(0, "pairs in a second at batches of 1, 64 and 1024, and how many times eager; of paired repeats")
+    notes.insert(1, "differs: the largest difference of a logit from eager's, over 64 pairs")
+    columns = ("config", "mode", "at 1", "at 64", "at 1024", "differs", "ms, one pair", "p95")
+    return Table("Ways to answer", columns, tuple(rows), 2, tuple(notes), ("p95", "ms, one pair", "differs"))
+
+
+def _ratio_of(first: dict[str, Any], second: dict[str, Any]) -> tuple[float, float, float]:
+    return median_interval([a / b for a, b in zip(first["repeats"], second["repeats"], strict=True)])
+
+
+def _ratios(ratios: Sequence[dict[str, Any]], names: Sequence[str], whole: Sequence[str]) -> Table:
+    short = dict(zip(whole, names, strict=True))
+    titles = dict(zip(FIGURES, TITLES, strict=True))
+    rows = tuple(
+        (
+            short[item["second"]],
+            titles[item["figure"]],
+            f"{item['ratio']:.3f}",
+            f"{item['low']:.3f} to {item['high']:.3f}",
+            "different" if item["different"] else "not shown",
         )
-        heads = ("first", "second", "figure", "first / second", "95% interval", "verdict")
-        tables.append(Table("Side by side", heads, ratios, 3))
-    return Document(tuple(tables))
+        for item in ratios
+    )
+    columns = ("beside", "figure", "ratio", "95% interval", "difference")
+    return Table(f"{names[0]}, divided by the others", columns, rows, 2)

@@ -190,7 +190,8 @@ def take_timings(job: Job, numbers: list[int], emit: Emit) -> None:
     for device in set(devices.values()):
         here = [number for number in numbers if devices[number] == device]
         configs = [job.members[number].config for number in here]
-        timings = measure(configs, device, environment(device, job.threads), job.repeats)
+        place = environment(device, job.threads)
+        timings = measure(configs, device, place, job.repeats, modes=job.modes, seconds=job.timing_seconds)
         for number, timing in zip(here, timings, strict=True):
             store.write_timing(timing)
             emit({"event": "timing", "member": number, "timing": timing})

@@ -118,15 +118,25 @@ def compare(
 
 def timing(
     specs: Specs,
-    repeats: Annotated[int, typer.Option(min=3, max=1000, help="Interleaved repeats of each figure.")] = 21,
+    repeats: Annotated[
+        int | None,
+        typer.Option(min=3, max=1000, help="Interleaved repeats of each figure. [default: until intervals are narrow]"),
+    ] = None,
+    modes: Annotated[
+        str,
+        typer.Option(help="Ways to answer, with commas between: eager,channels_last,bf16,compiled,compiled_bf16,onnx."),
+    ] = "",
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=86400, help="How long the repeats may take where their number is left open.")
+    ] = 60.0,
     store: StoreOption = None,
     form: FormatOption = Format.table,
     traceback: TracebackOption = False,
 ) -> int:
     """Measure the speed of configs side by side, without training them."""
-    from pairbench.speed import document, side_by_side
+    from pairbench.speed import document, modes_of, side_by_side
 
     with aside():
-        value = side_by_side(specs, repeats=repeats, store=store)
+        value = side_by_side(specs, repeats=repeats, modes=modes_of(modes), seconds=seconds, store=store)
     emit(form, document(value), value)
     return 0
