@@ -64,7 +64,7 @@ def leaderboard(
     """
 
     results = stored(Store(store), progress)
-    metrics = {name for item in results for name in item.summary}
+    metrics = {name for item in results for name in item.metrics}
     if metrics and metric not in metrics:
         raise unknown("metric", metric, metrics)
     return Results(tuple(ranked(results.items, metric)), results.store, results.damaged, metric)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ _APART = (*_SHARED, "provenance", "curves")
 Verify = Callable[[Path], Record]
 
 
-def digests(folder: Path, files: dict[str, os.stat_result], verify: Verify) -> Iterator[tuple[Path, Record | str]]:
+def digests(folder: Path, files: dict[str, os.stat_result], verify: Verify) -> Iterator[tuple[str, Record | str]]:
     """The digest of each record among `files` of `folder`, or what is wrong with it; brings the index up to date."""
     entries, groups = _read(folder)
     kept: dict[str, list[Any]] = {}
@@ -40,21 +41,21 @@ def digests(folder: Path, files: dict[str, os.stat_result], verify: Verify) -> I
     keys = [group["group"] for group in groups]
     provenances: dict[tuple[Any, ...], dict[str, Any]] = {}
     for name in sorted(files):
-        path, mark = folder / name, _mark(files[name])
+        mark = _mark(files[name])
         entry = entries.get(name)
         if entry is None or entry[0] != mark:
             try:
-                record = verify(path)
+                record = verify(folder / name)
             except FileNotFoundError:
                 continue
             except ValueError as error:
-                yield path, str(error)
+                yield name, str(error)
                 continue
             entry, fresh = [mark, *_entry(record, groups, numbers)], True
             keys = [group["group"] for group in groups]
         kept[name] = entry
         group = groups[entry[1]]
-        yield path, _digest(path, entry, group, keys[entry[1]], provenances, verify)
+        yield name, _digest(folder, name, entry, group, keys[entry[1]], provenances, verify)
     if fresh or len(kept) < len(entries):
         settled = time.time() - _SETTLED
         _write(folder, {name: entry for name, entry in kept.items() if entry[0][2] / 1e9 < settled}, groups)
@@ -76,26 +77,34 @@ def _entry(record: Record, groups: list[dict[str, Any]], numbers: dict[str, int]
         numbers[text] = len(groups)
         groups.append(group)
     own = [provenance.get(key) for key in ("name", "suite", "created")]
-    rest = {name: value for name, value in record.items() if name not in _APART}
+    rest = {sys.intern(name): _shared(value) for name, value in record.items() if name not in _APART}
     return [numbers[text], key_of(record), own, rest]
 
 
+def _shared(value: Any) -> Any:
+    """`value`, its keys and words kept once for all records that were parsed one by one."""
+    if isinstance(value, dict):
+        return {sys.intern(name): item for name, item in value.items()}
+    return sys.intern(value) if isinstance(value, str) and len(value) < 20 else value
+
+
 def _digest(
-    path: Path,
+    folder: Path,
+    name: str,
     entry: list[Any],
     group: dict[str, Any],
     group_key: str,
     provenances: dict[tuple[Any, ...], dict[str, Any]],
     verify: Verify,
 ) -> Digest:
-    _, number, key, (name, suite, created), rest = entry
-    shared = (number, name, suite, created)
+    _, number, key, (named, suite, created), rest = entry
+    shared = (number, named, suite, created)
     provenance = provenances.get(shared)
     if provenance is None:
-        provenance = provenances[shared] = group["provenance"] | {"name": name, "suite": suite, "created": created}
+        provenance = provenances[shared] = group["provenance"] | {"name": named, "suite": suite, "created": created}
     digest = Digest(rest)
     digest.update(config=group["config"], environment=group["environment"], provenance=provenance)
-    digest.key, digest.group, digest.path, digest.verify = key, group_key, path, verify
+    digest.key, digest.group, digest.place, digest.verify = key, group_key, (folder, name), verify
     return digest
 
 

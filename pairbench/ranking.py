@@ -42,9 +42,11 @@ def same_data_key(result: Result) -> str:
 
 def comparable_key(result: Result) -> str:
     """Results with the same key answer the same question on the same data, perhaps with other seeds."""
-    places = {key for record in result.records for key in locations_of(record)}
+    # Records of one origin share it where they come from an index.
+    origins = {id(record["provenance"]): record for record in result.records}.values()
+    places = {key for record in origins for key in locations_of(record)}
     data = {key: value for key, value in result.config.items() if key.split(".")[0] == "dataset" and key not in places}
-    return canonical([data, sorted({record["provenance"]["data"] for record in result.records})])
+    return canonical([data, sorted({record["provenance"]["data"] for record in origins})])
 
 
 def difference(first: Result, second: Result, metric: str) -> Difference | None:
@@ -88,7 +90,7 @@ def ranked(results: Sequence[Result], metric: str) -> list[Result]:
     """Best mean first; what has no finite value comes last, and a name decides between equals."""
 
     def order(result: Result) -> tuple[bool, float, str]:
-        summary = result.summary.get(metric)
+        summary = result.summary_of(metric)
         if summary is None:
             return (True, 0.0, result.name)
         return (False, summary.mean if lower_is_better(metric) else -summary.mean, result.name)
@@ -116,7 +118,15 @@ def _many_against_best(results: Sequence[Result], metric: str) -> list[str]:
     """
     values = [result.values(metric) for result in results]
     keys = [same_data_key(result) for result in results]
-    firsts = {j: value for j in range(1, len(results)) if (value := difference(results[0], results[j], metric))}
+    best = results[0].summary_of(metric)
+    firsts: dict[int, Difference] = {}
+    for j in range(1, len(results)):
+        if keys[0] == keys[j]:
+            common = sorted(set(values[0]) & set(values[j]))
+            if common:
+                firsts[j] = paired([values[0][r] for r in common], [values[j][r] for r in common])
+        elif best is not None and (other := results[j].summary_of(metric)) is not None:
+            firsts[j] = welch(best, other)
     tested = {j: value.p for j, value in firsts.items() if value.p is not None}
     if len(results) <= TOO_MANY:
         every = all_p_values(values, keys)

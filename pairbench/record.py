@@ -12,7 +12,7 @@ from typing import Any
 
 import pairbench
 from pairbench.config import RunConfig, canonical, id_of
-from pairbench.errors import StoreError
+from pairbench.errors import DataError, PairbenchError, StoreError
 from pairbench.registry import Registry, hash_files
 from pairbench.seeds import round_seed
 from pairbench.text import printable
@@ -35,10 +35,10 @@ class Digest(Record):
     key, group: what `key_of` and `group_of` give for it.
     """
 
-    __slots__ = ("group", "key", "path", "verify")
+    __slots__ = ("group", "key", "place", "verify")
     key: str
     group: str
-    path: Path
+    place: tuple[Path, str]
     verify: Callable[[Path], Record]
 
     def __missing__(self, name: str) -> Any:
@@ -52,10 +52,11 @@ class Digest(Record):
         Raises:
             StoreError: it has gone or was damaged since it was listed.
         """
+        path = self.place[0] / self.place[1]
         try:
-            return self.verify(self.path)
+            return self.verify(path)
         except (OSError, ValueError) as error:
-            raise StoreError(f"cannot read {printable(str(self.path))}: {error}. Run the same command again.") from None
+            raise StoreError(f"cannot read {printable(str(path))}: {error}. Run the same command again.") from None
 
 
 def whole(record: Record) -> Record:
@@ -72,14 +73,33 @@ class Context:
 
     @classmethod
     def of(cls, config: RunConfig, data: str, registry: Registry | None = None) -> Context:
-        """The context of `config` here and now."""
+        """The context of `config` here and now; the digest of an encoder's weights stands beside its code.
+
+        Raises:
+            DataError: the weights cannot be read.
+        """
         code = {slot: asdict(origin) for slot, origin in config.origins(registry).items()}
+        weights = _weights(config)
+        if weights:
+            code["encoder"]["weights"] = weights
         code["core"] = {
             "distribution": "pairbench",
             "version": pairbench.__version__,
             "source": core_source(),
         }
         return cls(data, code)
+
+
+def _weights(config: RunConfig) -> str:
+    try:
+        return config.encoder.digest()
+    except PairbenchError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"encoder '{config.encoder.name}' cannot tell a digest of its weights ({type(error).__name__}: {error}). "
+            "Mend its plugin, or check the paths in its options."
+        ) from error
 
 
 @functools.cache

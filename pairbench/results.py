@@ -45,6 +45,15 @@ class Result:
         return {name: summary for name, summary in found.items() if summary is not None}
 
     @property
+    def metrics(self) -> set[str]:
+        """The metrics of which any finished round has a figure."""
+        return {name for record in self.finished for name, value in record["metrics"].items() if value is not None}
+
+    def summary_of(self, metric: str) -> Summary | None:
+        """What `summary` has of one metric, without looking at the others."""
+        return self.summary.get(metric) if "summary" in vars(self) else summarise(list(self.values(metric).values()))
+
+    @cached_property
     def finished(self) -> list[Record]:
         """The records of rounds that ended with figures."""
         return [record for record in self.records if record["status"] == "finished"]
@@ -98,6 +107,7 @@ class Results(Sequence[Result]):
     damaged: files of the store that were left out, with the reason.
     metric: what a ranking is by; None where the order is the run's.
     notes: what else a reader should know.
+    models: the files of kept models, by config_id and round; empty where none were asked for.
     """
 
     items: tuple[Result, ...]
@@ -105,6 +115,7 @@ class Results(Sequence[Result]):
     damaged: dict[Path, str] = field(default_factory=dict)
     metric: str | None = None
     notes: tuple[str, ...] = ()
+    models: dict[str, dict[int, Path]] = field(default_factory=dict)
 
     def __getitem__(self, index: int | slice | str) -> Any:
         """The result at `index`, or the one of that name or config_id."""
@@ -131,6 +142,10 @@ class Results(Sequence[Result]):
         value: dict[str, Any] = {"schema": 1, "results": [item.to_dict() for item in self.items]}
         if self.damaged:
             value["damaged"] = {str(path): reason for path, reason in self.damaged.items()}
+        if self.models:
+            value["models"] = {
+                name: {str(number): str(path) for number, path in files.items()} for name, files in self.models.items()
+            }
         return value
 
     def to_json(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import json
 import os
 import secrets
@@ -105,18 +106,19 @@ class Store:
         if count < index.LEAST:
             whole = self.read()
             return Scan(whole.records, whole.damaged, scan.timed)
-        for folder, files in folders.items():
-            try:
-                for path, found in index.digests(folder, files, _verified):
-                    if isinstance(found, str):
-                        scan.damaged[path] = found
-                    else:
-                        scan.records.append(found)
-            except OSError as error:
-                raise StoreError(f"cannot read {printable(str(folder))}: {error.strerror or error}.") from error
-            done += len(files)
-            if progress is not None:
-                progress(done, count)
+        with _uncollected():
+            for folder, files in folders.items():
+                try:
+                    for name, found in index.digests(folder, files, _verified):
+                        if isinstance(found, str):
+                            scan.damaged[folder / name] = found
+                        else:
+                            scan.records.append(found)
+                except OSError as error:
+                    raise StoreError(f"cannot read {printable(str(folder))}: {error.strerror or error}.") from error
+                done += len(files)
+                if progress is not None:
+                    progress(done, count)
         return scan
 
     def ended(self, config_id: str, number: int, key: str, since: float) -> Record | None:
@@ -226,6 +228,18 @@ class Store:
 
     def _folders(self) -> list[Path]:
         return sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.exists() else []
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no garbage meanwhile: among very many new dictionaries that takes longer than making them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _listed(folder: Path, timed: set[str]) -> dict[str, os.stat_result]:

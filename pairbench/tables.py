@@ -25,6 +25,8 @@ METRIC_TITLES = {
     "class_accuracy": "class accuracy",
     "total_loss": "total loss",
 }
+# More rows than anybody reads in a ranking.
+LONGEST = 200
 PERCENT = ("accuracy", "f1", "class_accuracy")
 
 
@@ -244,8 +246,9 @@ def _many(items: Sequence[Result], metric: str | None) -> Table:
     if metric is not None:
         columns.append("config_id")
     rows = []
-    names, shared = short_names([item.name for item in items])
-    for place, item in enumerate(items):
+    shown = items if metric is None else items[:LONGEST]
+    names, shared = short_names([item.name for item in shown])
+    for place, item in enumerate(shown):
         row = [names[place]]
         if metric is not None and len(items) > 1:
             row.append(words[place] if place else "best" if item.summary.get(metric) else "-")
@@ -263,6 +266,8 @@ def _many(items: Sequence[Result], metric: str | None) -> Table:
             row.append(item.config_id)
         rows.append(tuple(row))
     notes = ["mean ± standard deviation over the rounds"]
+    if len(shown) < len(items):
+        notes.insert(0, f"the first {len(shown)} of {len(items):,} configs; --format csv and json have all")
     if shared:
         notes.insert(0, f"all with {shared}")
     if metric is not None and len(items) > 1:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,14 +46,17 @@ def reading(done: int, count: int) -> None:
         print(f"\rreading records: {done:,} of {count:,}", end=end, file=sys.stderr, flush=True)
 
 
-def emit(form: Format, document: Document, value: Any, csv: str | None = None) -> None:
-    """Print `document`, or `value` as one JSON document, or `csv` (the first table where it is None)."""
+def emit(form: Format, document: Document, value: Any, csv: str | Callable[[], str] | None = None) -> None:
+    """Print `document`, or `value` as one JSON document, or `csv` (the first table where it is None).
+
+    value: plain values, or a function that gives them; what is not printed is not made.
+    """
     from pairbench import render
 
     if form is Format.json:
-        print(json.dumps(value, indent=1, allow_nan=False))
+        print(json.dumps(value() if callable(value) else value, indent=1, allow_nan=False))
     elif form is Format.csv:
-        print(render.to_csv(document) if csv is None else csv, end="")
+        print(render.to_csv(document) if csv is None else csv() if callable(csv) else csv, end="")
     elif form is Format.markdown:
         print(render.to_markdown(document))
     else:
