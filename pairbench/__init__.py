@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         PositiveInt,
         Probability,
     )
+    from pairbench.predictor import load
     from pairbench.results import Result, Results
     from pairbench.runner import run
 
@@ -72,6 +73,7 @@ _HOMES = {
         "PositiveInt",
         "Probability",
     ],
+    "predictor": ["load"],
     "results": ["Result", "Results"],
     "runner": ["run"],
 }
@@ -107,6 +109,7 @@ __all__ = [
     "compare",
     "hookimpl",
     "leaderboard",
+    "load",
     "run",
 ]
 

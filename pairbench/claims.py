@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pairbench.keeping import is_sound, model_path
 from pairbench.locks import Claim
 from pairbench.plan import Job, Task
 from pairbench.record import Record
@@ -71,9 +72,16 @@ def _ended(store: Store, job: Job, number: int, rounds: tuple[int, ...]) -> dict
     found = {}
     for index in rounds:
         record = store.ended(member.config.config_id, index, keys[index], job.started)
-        if record is not None:
+        if record is not None and not (job.keep_models and _lacks_model(store, job, number, record)):
             found[index] = record
     return found
+
+
+def _lacks_model(store: Store, job: Job, number: int, record: Record) -> bool:
+    """Whether a round has ended with figures and its model is not there."""
+    member = job.members[number]
+    path = model_path(store, record["config_id"], record["round"], member.round_keys()[record["round"]])
+    return record["status"] == "finished" and not is_sound(path)
 
 
 @contextlib.contextmanager

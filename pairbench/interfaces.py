@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from pairbench.images import fitted
+
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
     from torch import Tensor, nn
 
 Split = Literal["train", "validation", "test"]
@@ -184,6 +189,13 @@ class PairDataset(Component):
     def digest(self) -> str:
         """A digest of the files that `load` reads, without importing torch; "" where it reads none."""
         return ""
+
+    def pixels(self, image: Image) -> NDArray[np.uint8]:
+        """A picture from anywhere as an image of this dataset's pool, (C, H, W) uint8, for a trained model to see.
+
+        image: opened and not yet decoded; it is stretched to the task's image shape unless a dataset does otherwise.
+        """
+        return fitted(image, self.task.image_shape)
 
 
 class Encoder(Component):

@@ -53,6 +53,7 @@ class Job:
     memory_mib: what a worker may allocate; None leaves it most of what the machine has.
     modes: ways to answer that are timed besides.
     timing_seconds: when to stop timing; None takes all repeats.
+    keep_models: whether the trained model of each round is kept beside its record.
     """
 
     members: tuple[Member, ...]
@@ -69,6 +70,7 @@ class Job:
     timing_seconds: float | None = None
     started: float = field(default_factory=time.time)
     memory_mib: float | None = None
+    keep_models: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """This job as plain values."""
@@ -90,6 +92,7 @@ class Job:
             "timing_seconds": self.timing_seconds,
             "started": self.started,
             "memory_mib": self.memory_mib,
+            "keep_models": self.keep_models,
         }
 
     @classmethod

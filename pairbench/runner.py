@@ -16,6 +16,7 @@ from pairbench.environment import cores, machine
 from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
 from pairbench.events import EpochFinished, RunStarted
 from pairbench.interfaces import PairDataset
+from pairbench.keeping import kept, unkept
 from pairbench.plan import Job, Known, Member, cut, pending
 from pairbench.record import Context
 from pairbench.registry import Registry, installed, reason_of
@@ -44,6 +45,7 @@ def run(
     timing: bool = True,
     fresh: bool = False,
     retry_failed: bool = False,
+    keep_models: bool = False,
     round_timeout: float | None = None,
     memory_limit: float | None = None,
     display: Any = None,
@@ -59,6 +61,8 @@ def run(
         timing: whether speed is measured after training.
         fresh: train again what the store has.
         retry_failed: train again what has failed before.
+        keep_models: keep the trained model of each round beside its record; a round that is there without its model
+            is trained again for it, and its record stays.
         round_timeout: seconds after which a round is stopped and counted as failed.
         memory_limit: MiB that a worker process may allocate, beyond which its round fails; None leaves it most of what
             the machine has. Linux alone counts.
@@ -77,6 +81,7 @@ def run(
         timing=timing,
         fresh=fresh,
         retry_failed=retry_failed,
+        keep_models=keep_models,
         round_timeout=round_timeout,
         memory_limit=memory_limit,
     )
@@ -165,6 +170,7 @@ class Run:
         retry_failed: bool,
         round_timeout: float | None,
         memory_limit: float | None = None,
+        keep_models: bool = False,
     ) -> Results:
         """Do what is left, and give back everything."""
         if workers is not None and workers < 0:
@@ -177,6 +183,8 @@ class Run:
         members = self.plan.members
         scan = self.store.read({member.config.config_id for member in members})
         left = pending(members, Known.of(scan.records), fresh=fresh, retry_failed=retry_failed)
+        if keep_models:
+            left = self._with_unkept(left, Known.of(scan.records))
         self.store.set_aside(scan.damaged)
         self.notes += [
             f"{path} was damaged ({reason}): it is set aside, and its round is trained anew where this run asks for it"
@@ -199,10 +207,22 @@ class Run:
             replace=fresh,
             started=started,
             memory_mib=memory_limit,
+            keep_models=keep_models,
         )
         if job.tasks or job.timed:
             self._execute(job, left)
-        return self._results(timing)
+        return self._results(timing, keep_models)
+
+    def _with_unkept(self, left: list[list[int]], known: Known) -> list[list[int]]:
+        """The rounds that are left, and those that are there without their model."""
+        lacking = unkept(self.store, self.plan.members, known)
+        again = sum(len(set(more) - set(rounds)) for rounds, more in zip(left, lacking, strict=True))
+        if again:
+            self.notes.append(
+                f"{again} {'rounds were' if again > 1 else 'round was'} in the store without a sound model: trained "
+                "again for it; the records stay as they are"
+            )
+        return [sorted({*rounds, *more}) for rounds, more in zip(left, lacking, strict=True)]
 
     def _travels(self, member: Member) -> bool:
         return all(origin.plugin for origin in member.config.origins(self.registry).values())
@@ -267,7 +287,7 @@ class Run:
                 if not any(note.startswith(place) for note in self.notes):
                     self.notes.append(f"{place}: {reason_of(error)}")
 
-    def _results(self, timing: bool) -> Results:
+    def _results(self, timing: bool, keep_models: bool = False) -> Results:
         items = []
         scan = self.store.read({member.config.config_id for member in self.plan.members})
         known = Known.of(scan.records)
@@ -284,7 +304,13 @@ class Run:
                     entry.note if entry else "",
                 )
             )
-        results = Results(tuple(items), self.store.root, scan.damaged, notes=tuple(self.notes))
+        models: dict[str, dict[int, Path]] = {}
+        if keep_models:
+            models = {member.config.config_id: kept(self.store, member) for member in self.plan.members}
+            self.notes += [
+                f"{len(files)} kept models of {name}: {self.store.root / name}" for name, files in models.items()
+            ]
+        results = Results(tuple(items), self.store.root, scan.damaged, notes=tuple(self.notes), models=models)
         self._tell("pairbench_run_finished", results=results)
         return replace(results, notes=tuple(self.notes))
 

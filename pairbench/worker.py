@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,11 @@ from pairbench.data import RoundData, check_pool, open_pool, save_pool, scaling,
 from pairbench.environment import machine
 from pairbench.errors import DataError, InputError, StoreError
 from pairbench.interfaces import PairPool
+from pairbench.keeping import keep, model_path
+from pairbench.kept import packed
 from pairbench.limits import limit_memory
-from pairbench.plan import Job, Task, block_of
+from pairbench.model import PairModel
+from pairbench.plan import Job, Member, Task, block_of
 from pairbench.profile import Profile, profile
 from pairbench.record import Record, make_record
 from pairbench.registry import reason_of
@@ -139,9 +142,20 @@ def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit, choice:
                 cost=asdict(cost) | spent | trained.choice.cost(),
                 environment=used,
             )
+            if job.keep_models and outcome.status == "finished":
+                # Before the record, so that a round that is there has its model.
+                _keep_model(store, member, index, trained.models, folder, record)
             store.write(record, replace=job.replace)
             emit({"event": "round", "member": number, "round": index, "record": record})
         started = time.process_time()
+
+
+def _keep_model(
+    store: Store, member: Member, index: int, models: Sequence[PairModel], folder: Path, record: Record
+) -> None:
+    used = scaling(member.config.train.normalize, open_pool(folder / "train"), index)
+    path = model_path(store, member.config.config_id, index, member.round_keys()[index])
+    keep(path, packed(member.config, models, used, record))
 
 
 def train_unclaimed(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit, *, wait: bool = False) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Generator
 
 import typer
 
-from pairbench.cli import explore, look, measure, plugin
+from pairbench.cli import explore, look, measure, plugin, use
 
 INTERRUPTED = 130
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
@@ -34,6 +34,8 @@ app.command("timing")(measure.timing)
 app.command("ablate")(explore.ablate)
 app.command("plot")(explore.plot)
 app.command("report")(explore.report)
+app.command("predict")(use.predict)
+app.command("export")(use.export)
 app.command("doctor")(look.doctor)
 app.add_typer(plugin.app, name="plugin")
 

@@ -37,6 +37,9 @@ def run(
     workers: WorkersOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what the store has.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train again what failed before.")] = False,
+    keep_model: Annotated[
+        bool, typer.Option("--keep-model", help="Keep the trained model of each round beside its record.")
+    ] = False,
     round_timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds after which a round counts as failed.")
     ] = None,
@@ -66,6 +69,7 @@ def run(
             timing=timing,
             fresh=fresh,
             retry_failed=retry_failed,
+            keep_models=keep_model,
             round_timeout=round_timeout,
             memory_limit=memory_limit,
             display=progress,

@@ -28,15 +28,25 @@ def distort(images: Tensor, amounts: Mapping[Distortion, float], generator: torc
         fill: (C, 1, 1), the value outside the images.
     """
     count, _, height, width = images.shape
-    grid = functional.affine_grid(
-        _matrices(count, height, width, amounts, generator).to(images.device), list(images.shape), align_corners=False
-    )  # (N, H, W, 2)
+    return resampled(images, grids(count, height, width, amounts, generator).to(images.device), fill)
+
+
+def grids(
+    count: int, height: int, width: int, amounts: Mapping[Distortion, float], generator: torch.Generator
+) -> Tensor:
+    """(N, H, W, 2), for each of `count` images where each pixel is taken from, as grid_sample reads it."""
+    matrices = _matrices(count, height, width, amounts, generator)
+    grid = functional.affine_grid(matrices, [count, 1, height, width], align_corners=False)
     if amounts.get("elastic"):
-        grid = grid + _bend(count, height, width, amounts["elastic"], generator).to(images.device)
+        grid = grid + _bend(count, height, width, amounts["elastic"], generator)
+    return grid
+
+
+def resampled(images: Tensor, grid: Tensor, fill: Tensor) -> Tensor:
+    """Images (N, C, H, W), taken anew at `grid` (N, H, W, 2); outside they are `fill` (C, 1, 1)."""
     # Moved to zero and back, since grid_sample fills with zero outside.
-    return (
-        functional.grid_sample(images - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + fill
-    )
+    moved = functional.grid_sample(images - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved + fill
 
 
 def _matrices(

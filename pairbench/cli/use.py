@@ -1,0 +1,176 @@
+"""Commands that use a kept model: predict and export."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pairbench.cli.measure import QuietOption
+from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, aside, emit
+
+if TYPE_CHECKING:
+    from pairbench.predictor import Model
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A kept model: its file, CONFIG_ID[/ROUND] of the store, or a spec.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+
+
+class OnError(StrEnum):
+    """What happens with a row whose image cannot be used."""
+
+    stop = "raise"
+    skip = "skip"
+
+
+class Target(StrEnum):
+    """What a model is exported to."""
+
+    onnx = "onnx"
+    torch_export = "torch_export"
+
+
+def predict(
+    model: ModelArgument,
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="[IMAGE]...", help="Two images, or reference and two candidates.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option("--csv", help="A CSV file with columns first, second[, third]; paths lie beside it.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The CSV file to write.")] = None,
+    on_error: Annotated[OnError, typer.Option("--on-error", help="Stop at a row with a bad image, or skip it.")] = (
+        OnError.stop
+    ),
+    device: DeviceOption = "auto",
+    store: StoreOption = None,
+    form: FormatOption = Format.table,
+    quiet: QuietOption = False,
+    traceback: TracebackOption = False,
+) -> int:
+    """Answer pairs of image files with a kept model, with probabilities."""
+    from pairbench import pairs
+    from pairbench.errors import SpecError
+
+    if (table is None) == (not images):
+        raise SpecError("predict answers either images or the pairs of a file: expected IMAGE IMAGE or --csv FILE.")
+    if output is not None and not output.parent.is_dir():
+        raise SpecError(f"--output {output}: there is no folder {output.parent}. Make it first.")
+    with aside():
+        found = _opened(model, store, device)
+        if table is None:
+            rows, base, where = [tuple(images or [])], Path(), ""
+        else:
+            rows, base, where = pairs.read_pairs(table, found.task.views), table.parent, f"{table}, row "
+        said, skipped = _answers(found, rows, base, where, skip=on_error is OnError.skip, quiet=quiet)
+    about = {key: found.description[key] for key in ("config_id", "round", "outcomes")}
+    about["path"] = str(found.kept.path)
+    text = pairs.to_csv(said, found.outcomes)
+    if output is not None:
+        pairs.write_whole(output, text.encode())
+        print(output)
+    else:
+        document = pairs.document(said, found.outcomes, f"model {found.config.config_id}/{about['round']}")
+        if form is Format.csv:
+            print(text, end="")
+        else:
+            emit(form, document, pairs.value(said, about, skipped))
+    return 0
+
+
+def _opened(handle: str, store: str | None, device: str) -> Model:
+    """The model that `handle` names; its notes go to standard error."""
+    from pairbench.predictor import opened_model
+    from pairbench.text import printable
+    from pairbench.worker import choose_device
+
+    if device not in ("auto", "cpu", "cuda", "mps"):
+        raise typer.BadParameter(f"{printable(device, 40)}: expected auto, cpu, cuda or mps", param_hint="--device")
+    found = opened_model(handle, store, str(choose_device(device)))
+    for note in found.kept.notes:
+        print(note, file=sys.stderr)
+    return found
+
+
+def _answers(
+    model: Model, rows: list[tuple[str, ...]], base: Path, where: str, *, skip: bool, quiet: bool
+) -> tuple[list[Any], dict[int, str]]:
+    """What the model says of each row in turn, and why rows were skipped."""
+    import os
+
+    import torch
+
+    from pairbench.errors import DataError
+    from pairbench.pairs import Said
+
+    files: dict[str, int] = {}
+    uses: list[int] = []
+    for number, row in enumerate(rows, 1):
+        if len(row) != model.task.views:
+            raise DataError(f"{len(row)} images were given: expected {model.task.views}.")
+        for name in row:
+            path = os.path.normpath(base / name)
+            if path not in files:
+                files[path] = len(files)
+                uses.append(number)
+    names = list(files)
+    bad: dict[int, str] = {}
+    blank = torch.zeros(model.task.image_shape, dtype=torch.uint8)
+
+    def pixels(number: int) -> torch.Tensor:
+        try:
+            return model.pixels(names[number])
+        except DataError as error:
+            if not skip:
+                raise DataError(f"{where}{uses[number]}: {error}" if where else str(error)) from None
+            bad[number] = str(error)
+            return blank
+
+    table = torch.tensor([[files[os.path.normpath(base / name)] for name in row] for row in rows])
+    shows = not quiet and where != "" and sys.stderr.isatty()
+
+    def progress(done: int, total: int) -> None:
+        if shows:
+            end = "" if done < total else "\r\x1b[K"
+            print(f"\ranswering: {done:,} of {total:,}", end=end, file=sys.stderr, flush=True)
+
+    answers = model.compare_rows(pixels, len(names), table, progress)
+    said, skipped = [], {}
+    for number, (row, line) in enumerate(zip(rows, table.tolist(), strict=True), 1):
+        reasons = [bad[place] for place in line if place in bad]
+        if reasons:
+            skipped[number] = reasons[0]
+            print(f"{where}{number} is skipped: {reasons[0]}", file=sys.stderr)
+            continue
+        answer = answers[number - 1]
+        said.append(Said(number, row, answer.answer, answer.probabilities, answer.logits))
+    return said, skipped
+
+
+def export(
+    model: ModelArgument,
+    to: Annotated[Target, typer.Option("--to", help="onnx, or torch_export (a .pt2 file of torch.export).")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--csv", help="Pairs to check with; the test pairs of the model's dataset where none."),
+    ] = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.table,
+    traceback: TracebackOption = False,
+) -> int:
+    """Write a kept model as ONNX or torch.export, once its answers to real pairs equal the original's."""
+    from pairbench.export import exported
+    from pairbench.render import Document, Table
+
+    with aside():
+        found = _opened(model, store, "cpu")
+        report = exported(found, str(to), output, table)
+    rows = tuple((name.replace("_", " "), str(item)) for name, item in report.items())
+    emit(form, Document((Table("exported", ("what", "value"), rows, left=2),)), report)
+    return 0

@@ -1,0 +1,100 @@
+"""Image files as pixels of one shape: a closed list of formats, and sizes that are checked before decoding."""
+
+from __future__ import annotations
+
+import stat
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairbench.errors import DataError
+from pairbench.text import printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+MAX_PIXELS = 100_000_000
+_DEEP = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+@contextmanager
+def opened(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> Generator[Image]:
+    """The image at `path`, its header read and its size checked; what fails inside the block is told the same way.
+
+    Raises:
+        DataError: the file is missing, hostile, damaged, or of another kind.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    shown = printable(str(path), 120)
+    try:
+        # A pipe or a device would keep its reader waiting.
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise DataError(f"image {shown} is no file. Name an image file.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                if image.width * image.height > max_pixels:
+                    raise Image.DecompressionBombError
+                yield image
+    except DataError:
+        raise
+    except Image.DecompressionBombError:
+        raise DataError(f"image {shown} has more than {max_pixels} pixels. Make it smaller.") from None
+    except UnidentifiedImageError:
+        raise DataError(f"image {shown} is of no kind that is read. Expected one of {', '.join(FORMATS)}.") from None
+    except MemoryError:
+        raise DataError(f"image {shown} is too large for the memory of this machine. Make it smaller.") from None
+    except Exception as error:  # noqa: BLE001 - Pillow raises nearly anything over a damaged file
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DataError(f"image {shown} cannot be read ({printable(reason, 100)}). Mend or replace the file.") from None
+
+
+def fitted(image: Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """`image` as pixels (C, H, W): its first frame, upright, on white where transparent, stretched to `shape`.
+
+    Raises:
+        DataError: its pixels have no fixed range, or `shape` has neither one channel nor three.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise DataError(
+            f"the model sees {channels} channels: expected 1 or 3 for an image file. Pass an array instead."
+        )
+    # A large photograph is decoded at a fraction of its size where that is still twice too large.
+    image.draft(None, (2 * max(height, width),) * 2)
+    image.load()
+    mode = "L" if channels == 1 else "RGB"
+    plain = _coloured(ImageOps.exif_transpose(image), mode)
+    if plain.size != (width, height):
+        plain = plain.resize((width, height), Image.Resampling.BILINEAR)
+    if plain.mode == "RGBA":
+        white = Image.new("RGB", plain.size, "white")
+        white.paste(plain, mask=plain.getchannel("A"))
+        plain = white.convert(mode)
+    pixels = np.asarray(plain, dtype=np.uint8)
+    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+
+
+def _coloured(image: Image, mode: str) -> Image:
+    """The image in `mode`, or in RGBA where it is transparent."""
+    import numpy as np
+    from PIL import Image
+
+    if image.mode in _DEEP or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        deep: Any = np.asarray(image)
+        return Image.fromarray((deep.clip(0, 65535) >> 8).astype(np.uint8)).convert(mode)
+    if image.mode in ("I", "F"):
+        raise DataError("an image has 32 bits a pixel, which have no fixed range. Save it with 8 or 16.")
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return image.convert("RGBA")
+    return image if image.mode == mode else image.convert(mode)
