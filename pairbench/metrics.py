@@ -108,3 +108,12 @@ def best_threshold(score: Tensor, positive: Tensor) -> float:
 def accuracy_at(score: Tensor, positive: Tensor, threshold: float) -> float:
     """The share of pairs that `threshold` tells rightly."""
     return float(((score.double() >= threshold) == positive).double().mean())
+
+
+def fold_accuracies(score: Tensor, positive: Tensor, folds: Tensor) -> Tensor:
+    """(F,) accuracies, each on one of the folds (N,) at the best threshold of the others: LFW's protocol."""
+    accuracies = []
+    for fold in folds.unique():
+        held = folds == fold
+        accuracies.append(accuracy_at(score[held], positive[held], best_threshold(score[~held], positive[~held])))
+    return torch.tensor(accuracies, dtype=torch.double)

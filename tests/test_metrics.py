@@ -10,7 +10,7 @@ import torch
 from sklearn import metrics as sklearn_metrics
 from torch import Tensor
 
-from pairbench.metrics import accuracy_at, best_threshold, roc_curve, verification_metrics
+from pairbench.metrics import accuracy_at, best_threshold, fold_accuracies, roc_curve, verification_metrics
 
 
 def scores(levels: int) -> tuple[Tensor, Tensor]:
@@ -49,3 +49,9 @@ def test_no_score_is_a_better_threshold_than_the_one_chosen(levels: int) -> None
 
 def test_rates_are_nan_where_an_outcome_is_missing() -> None:
     assert all(math.isnan(value) for value in verification_metrics(torch.rand(9), torch.ones(9).bool()).values())
+
+
+def test_the_threshold_of_a_fold_is_chosen_on_the_others() -> None:
+    score, positive = torch.tensor([0.0, 1.0, 0.0, 1.0, 5.0, 6.0]), torch.tensor([0, 1, 0, 1, 0, 1]).bool()
+    # Fold 2 alone would choose 5.5; the others choose 0.5, which takes both of its pairs for same.
+    assert fold_accuracies(score, positive, torch.tensor([0, 0, 1, 1, 2, 2]))[2].item() == 0.5
