@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from pairbench.admission import BUNDLED
-from pairbench.errors import SpecError
+from pairbench.errors import MismatchError, SpecError
 from pairbench.interfaces import (
     INTERFACES,
     ComparisonHead,
@@ -143,6 +143,12 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.pairing not in PAIRINGS:
             raise unknown("pairing", str(self.pairing), PAIRINGS)
+        wanted = self.encoder.normalize
+        if wanted not in (None, self.train.normalize):
+            raise MismatchError(
+                f"encoder '{self.encoder.name}' has weights that were made for train.normalize={wanted}, "
+                f"got {self.train.normalize}. Set train.normalize={wanted}."
+            )
 
     def components(self) -> dict[str, Component]:
         """The component in each slot."""

@@ -203,6 +203,19 @@ class Encoder(Component):
 
     slot: ClassVar[str] = "encoder"
 
+    @property
+    def normalize(self) -> str | None:
+        """The train.normalize that its weights were made for; None where any will do."""
+        return None
+
+    def digest(self) -> str:
+        """A digest of the weights that `build` reads, without importing torch; "" where it draws all of them.
+
+        Raises:
+            DataError: they are missing; the message names the mend.
+        """
+        return ""
+
     @abstractmethod
     def build(self, image_shape: ImageShape) -> nn.Module:
         """A new module, (N, C, H, W) float32 -> (N, D) float32, for images of `image_shape` = (C, H, W).

@@ -1,0 +1,32 @@
+"""Misspelt model names, and what other libraries say, in one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from pairbench import SpecError
+
+
+def unknown_model(library: str, model: str, known: Iterable[str]) -> SpecError:
+    """The error for a model that `library` does not have, with the nearest names."""
+    names = sorted(known)
+    near = difflib.get_close_matches(model.lower(), names, n=3, cutoff=0.6)
+    if not near and len(model) > 2:
+        near = [name for name in names if model.lower() in name][:3]
+    if near:
+        hint = "Did you mean " + " or ".join(f"'{name}'" for name in near) + "?"
+    else:
+        hint = f"Search them: pairbench list --encoder {library} PATTERN"
+    return SpecError(f"encoder.model={model[:60]}: {library} has no such model. {hint}")
+
+
+def line(error: BaseException, most: int = 160) -> str:
+    """What `error` says, on one line without a full stop."""
+    words = (" ".join(str(error).split()) or type(error).__name__).rstrip(".")
+    return words if len(words) <= most else words[: most - 3] + "..."
+
+
+def is_entry(pretrained: str) -> bool:
+    """Whether `pretrained` names an entry of a torchvision weights enum rather than a file."""
+    return pretrained.isidentifier() and pretrained.isupper()
