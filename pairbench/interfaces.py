@@ -203,6 +203,11 @@ class Encoder(Component):
 
     slot: ClassVar[str] = "encoder"
 
+    @classmethod
+    def models(cls) -> list[tuple[str, bool]]:
+        """Each name that its option `model` takes, and whether it has weights to download; [] where there is no such."""
+        return []
+
     @property
     def normalize(self) -> str | None:
         """The train.normalize that its weights were made for; None where any will do."""
