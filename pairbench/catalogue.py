@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -68,6 +69,41 @@ def _of_slot(registry: Registry, slot: str) -> list[dict[str, str]]:
 
 def _row(slot: str, name: str, summary: str, distribution: str) -> dict[str, str]:
     return {"slot": slot, "name": name, "summary": summary, "distribution": distribution}
+
+
+def models(registry: Registry, encoder: str, pattern: str | None = None) -> dict[str, Any]:
+    """The models of an encoder such as timm whose names match: what `pairbench list --encoder NAME PATTERN` prints.
+
+    pattern: a part of the name, or with * and ? the whole of it; all models where it is None.
+
+    Raises:
+        SpecError: there is no such encoder, it has no models to choose from, or none matches.
+    """
+    known = registry.find("encoder", encoder).component.models()  # type: ignore[attr-defined]
+    if not known:
+        raise SpecError(
+            f"encoder {quoted(encoder)} is one network, with no models to list. Its options: "
+            f"pairbench show encoder={printable(encoder, 60)}"
+        )
+    wanted = (pattern or "*").lower()
+    if not any(sign in wanted for sign in "*?["):
+        wanted = f"*{wanted}*"
+    found = [
+        {"name": name, "pretrained": pretrained} for name, pretrained in known if fnmatchcase(name.lower(), wanted)
+    ]
+    if not found:
+        # The nearest of a thousand names, never the list of them all.
+        hint = did_you_mean(str(pattern), [name for name, _ in known])
+        hint = hint if hint.startswith(" Did") else " Use a shorter part of the name."
+        raise SpecError(f"no model of encoder {quoted(encoder)} matches {quoted(str(pattern))}.{hint}")
+    return {"schema": 1, "encoder": encoder, "models": found}
+
+
+def models_document(value: dict[str, Any]) -> Document:
+    """The models as one table."""
+    rows = tuple((item["name"], "yes" if item["pretrained"] else "no") for item in value["models"])
+    notes = (f"use one: pairbench run encoder={value['encoder']} encoder.model={rows[0][0]}",)
+    return Document((Table("", ("encoder.model", "weights to download"), rows, 1),), notes)
 
 
 def catalogue_document(value: dict[str, Any]) -> Document:

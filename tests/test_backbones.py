@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from conftest import config_of
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pairbench.cli import invoke
 from pairbench.errors import DataError, MismatchError, SpecError
 from pairbench.record import Context
 from pairbench_backbones.encoders import Timm, Torchvision
@@ -220,3 +222,30 @@ def test_without_a_network_a_download_ends_in_one_line(
     with pytest.raises(DataError, match=r"cannot be reached\. Connect and try again, or set encoder\.pretrained"):
         kind(model=model, pretrained=True).build((3, 16, 16))
     downloads._reachable.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("encoder", "pattern", "some"), [("timm", "resnet10?", "resnet10t"), ("torchvision", "net18", "resnet18")]
+)
+def test_a_pattern_finds_the_models_of_a_zoo(
+    encoder: str, pattern: str, some: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["list", "--encoder", encoder, pattern, "--format", "json"]) == 0
+    assert {"name": some, "pretrained": True} in json.loads(capsys.readouterr().out)["models"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["timm", "resnet81"], "no model of encoder 'timm' matches 'resnet81'. Did you mean 'resnet"),
+        (["tim"], "Did you mean 'timm'?"),
+        (["cnn"], "encoder 'cnn' is one network"),
+    ],
+)
+def test_a_list_of_models_that_there_is_not_is_one_line(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["list", "--encoder", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1

@@ -12,15 +12,27 @@ from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOpt
 def list_(
     slot: Annotated[
         str | None,
-        typer.Argument(help="dataset, encoder, head, loss, pairing or suite; all where none is named."),
+        typer.Argument(
+            metavar="[SLOT|PATTERN]",
+            help="dataset, encoder, head, loss, pairing or suite; all where none is named. With --encoder, a part of "
+            "the names to list, or a pattern with * and ?.",
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="List the models of this encoder, timm or torchvision, instead.")
     ] = None,
     form: FormatOption = Format.table,
     traceback: TracebackOption = False,
 ) -> int:
-    """List the installed components and suites."""
-    from pairbench.catalogue import catalogue, catalogue_document
+    """List the installed components and suites, or the models of an encoder."""
+    from pairbench.catalogue import catalogue, catalogue_document, models, models_document
     from pairbench.registry import installed
 
+    if encoder is not None:
+        with aside():
+            found = models(installed(), encoder, slot)
+        emit(form, models_document(found), found)
+        return 0
     value = catalogue(installed(), slot)
     emit(form, catalogue_document(value), value)
     return 0

@@ -36,6 +36,13 @@ class Timm(Encoder):
     embedding_dim: PositiveInt | None = None
     image_size: PositiveInt | None = None
 
+    @classmethod
+    def models(cls) -> list[tuple[str, bool]]:
+        """The names that timm knows."""
+        from pairbench_backbones import timm_nets
+
+        return timm_nets.names()
+
     @property
     def normalize(self) -> str | None:
         """The train.normalize that given weights need."""
@@ -74,6 +81,13 @@ class Torchvision(Encoder):
     frozen: bool = False
     embedding_dim: PositiveInt | None = None
     image_size: PositiveInt | None = None
+
+    @classmethod
+    def models(cls) -> list[tuple[str, bool]]:
+        """The names that torchvision knows."""
+        from pairbench_backbones import torchvision_nets
+
+        return torchvision_nets.names()
 
     @property
     def normalize(self) -> str | None:
