@@ -291,7 +291,7 @@ class Model:
             raise DataError(f"{count} images were given: expected {names}.")
 
 
-def _silent(done: int, total: int) -> None:  # noqa: ARG001 - the shape of a listener
+def _silent(done: int, total: int) -> None:
     """Tell nobody."""
 
 

@@ -93,6 +93,7 @@ TORCH = [
     "timing",
     "kept",
     "predictor",
+    "answering",
     "export",
     "worker",
     "executors.inprocess",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -55,6 +55,7 @@ def predict(
 ) -> int:
     """Answer pairs of image files with a kept model, with probabilities."""
     from pairbench import pairs
+    from pairbench.answering import answered
     from pairbench.errors import SpecError
 
     if (table is None) == (not images):
@@ -67,7 +68,7 @@ def predict(
             rows, base, where = [tuple(images or [])], Path(), ""
         else:
             rows, base, where = pairs.read_pairs(table, found.task.views), table.parent, f"{table}, row "
-        said, skipped = _answers(found, rows, base, where, skip=on_error is OnError.skip, quiet=quiet)
+        said, skipped = answered(found, rows, base, where, skip=on_error is OnError.skip, quiet=quiet)
     about = {key: found.description[key] for key in ("config_id", "round", "outcomes")}
     about["path"] = str(found.kept.path)
     text = pairs.to_csv(said, found.outcomes)
@@ -95,61 +96,6 @@ def _opened(handle: str, store: str | None, device: str) -> Model:
     for note in found.kept.notes:
         print(note, file=sys.stderr)
     return found
-
-
-def _answers(
-    model: Model, rows: list[tuple[str, ...]], base: Path, where: str, *, skip: bool, quiet: bool
-) -> tuple[list[Any], dict[int, str]]:
-    """What the model says of each row in turn, and why rows were skipped."""
-    import os
-
-    import torch
-
-    from pairbench.errors import DataError
-    from pairbench.pairs import Said
-
-    files: dict[str, int] = {}
-    uses: list[int] = []
-    for number, row in enumerate(rows, 1):
-        if len(row) != model.task.views:
-            raise DataError(f"{len(row)} images were given: expected {model.task.views}.")
-        for name in row:
-            path = os.path.normpath(base / name)
-            if path not in files:
-                files[path] = len(files)
-                uses.append(number)
-    names = list(files)
-    bad: dict[int, str] = {}
-    blank = torch.zeros(model.task.image_shape, dtype=torch.uint8)
-
-    def pixels(number: int) -> torch.Tensor:
-        try:
-            return model.pixels(names[number])
-        except DataError as error:
-            if not skip:
-                raise DataError(f"{where}{uses[number]}: {error}" if where else str(error)) from None
-            bad[number] = str(error)
-            return blank
-
-    table = torch.tensor([[files[os.path.normpath(base / name)] for name in row] for row in rows])
-    shows = not quiet and where != "" and sys.stderr.isatty()
-
-    def progress(done: int, total: int) -> None:
-        if shows:
-            end = "" if done < total else "\r\x1b[K"
-            print(f"\ranswering: {done:,} of {total:,}", end=end, file=sys.stderr, flush=True)
-
-    answers = model.compare_rows(pixels, len(names), table, progress)
-    said, skipped = [], {}
-    for number, (row, line) in enumerate(zip(rows, table.tolist(), strict=True), 1):
-        reasons = [bad[place] for place in line if place in bad]
-        if reasons:
-            skipped[number] = reasons[0]
-            print(f"{where}{number} is skipped: {reasons[0]}", file=sys.stderr)
-            continue
-        answer = answers[number - 1]
-        said.append(Said(number, row, answer.answer, answer.probabilities, answer.logits))
-    return said, skipped
 
 
 def export(
