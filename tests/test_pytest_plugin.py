@@ -174,7 +174,12 @@ def test_the_plugin_costs_nothing_where_it_is_not_used(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_benchmarks_of_this_project_run(pytester: pytest.Pytester, bench: Bench) -> None:
+def test_the_benchmarks_of_this_project_run(
+    pytester: pytest.Pytester, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
     for file in BENCHMARKS.glob("test_*.py"):
         (pytester.path / file.name).write_text(file.read_text())
-    bench("--benchmark-only", "--pairbench-spec", SMALL, "--strict-markers").assert_outcomes(passed=6)
+    bench("test_speed.py", "--benchmark-only", "--pairbench-spec", SMALL, "--strict-markers").assert_outcomes(passed=6)
+    few = "test_encoder and mlp or test_head and concat_linear or test_training and mlp"
+    bench("test_parts.py", "--benchmark-only", "-k", few).assert_outcomes(passed=5)
