@@ -80,7 +80,8 @@ def install(folder: Path, source: str = SOURCE, name: str = "attack") -> dict[st
     info.mkdir(exist_ok=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[pairbench]\n{name} = {name}_plugin\n")
-    return {"PYTHONPATH": os.pathsep.join((str(folder), str(TESTS)))}
+    given = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join((str(folder), str(TESTS), *([given] if given else [])))}
 
 
 def command(*arguments: object) -> list[str]:

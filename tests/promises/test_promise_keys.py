@@ -32,6 +32,8 @@ def others(annotation: Any, now: Any) -> Iterator[Any]:
     for part in inner:
         if get_origin(part) is not None and get_origin(part) is not origin:
             yield from others(part, now)
+    if isinstance(now, list | tuple) and len(set(map(str, now))) > 1:
+        yield list(now)[::-1]
     yield from NUMBERS
     yield from WORDS
     yield from (
