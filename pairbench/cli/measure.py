@@ -74,7 +74,7 @@ def run(
             memory_limit=memory_limit,
             display=progress,
         )
-    emit(form, tables.of_results(results), results.to_dict(), results.to_csv())
+    emit(form, tables.of_results(results), results.to_dict, results.to_csv)
     return 1 if results.failed else 0
 
 
@@ -98,7 +98,7 @@ def leaderboard(
     if failed:
         emit(form, tables.of_failures(results), tables.failures(results))
         return 0
-    emit(form, tables.of_results(results), results.to_dict(), results.to_csv())
+    emit(form, tables.of_results(results), results.to_dict, results.to_csv)
     return 0
 
 
