@@ -31,6 +31,7 @@ from pairbench.options import read, validated, written_option
 from pairbench.registry import Origin, Registry, installed
 from pairbench.spec import Settings, unknown
 from pairbench.text import quoted
+from pairbench.transforms import parsed_call
 
 Pairing = Literal["siamese", "pseudo_siamese", "two_channel"]
 PAIRINGS: tuple[str, ...] = get_args(Pairing)
@@ -69,6 +70,8 @@ class TrainOptions(Options):
         standard deviation of the round's training images, channel by channel.
     augment: random distortions of each training image, drawn anew each time it is seen: rotate (degrees), scale and
         shear (shares), shift and elastic (pixels), such as [rotate=10,shift=1]; each is the largest amount.
+    transforms: random transforms of torchvision, applied in their order to the 8-bit pixels of each training image and
+        drawn anew each time it is seen, such as [RandomHorizontalFlip(p=0.5),ColorJitter(brightness=0.2)].
     swap: swap the images of every second training pair at random, with the answer that is then right.
     repair: pair the labelled training images anew for each epoch.
     tta: at test time, average the answers over this many distorted copies of the images, at half of augment's
@@ -104,6 +107,7 @@ class TrainOptions(Options):
     schedule_options: Mapped = Field(default_factory=dict)
     normalize: Literal["unit", "raw", "standard"] = "unit"
     augment: Augment = Field(default_factory=dict)
+    transforms: tuple[str, ...] = ()
     swap: bool = False
     repair: bool = False
     tta: Annotated[int, Field(ge=0, le=1000)] = 0
@@ -118,6 +122,8 @@ class TrainOptions(Options):
 
     @model_validator(mode="after")
     def _fits(self) -> TrainOptions:
+        for call in self.transforms:
+            parsed_call(call)
         if self.carry_over and (self.members > 1 or self.ema):
             raise ValueError("carry_over hands one model on. Set train.members=1 and train.ema=0, or carry_over=false.")
         if self.compile == "on" and self.engine == "stacked":

@@ -66,6 +66,12 @@ class RoundData:
         chosen = self._pool.images[self._used[rows.cpu()]].to(self._device)
         return self.scaling(chosen)
 
+    def pixels(self, rows: Tensor) -> Tensor:
+        """The same images as `images`, (..., C, H, W) uint8, before they are scaled."""
+        if self._images is not None:
+            return (self._images[rows] / self.scaling.scale + self.scaling.shift).round().to(torch.uint8)
+        return self._pool.images[self._used[rows.cpu()]].to(self._device)
+
     def batch(self, examples: Tensor) -> PairBatch:
         """The examples (N,) as a batch."""
         return PairBatch(self.images(self.rows[examples]), self.target[examples], self.classes[examples])

@@ -13,19 +13,21 @@ from pairbench.errors import MismatchError
 from pairbench.interfaces import PairBatch, PairTask
 from pairbench.seeds import member_seed
 from pairbench.training.augmentation import distort
+from pairbench.training.transforms import Transforms, check_transforms
 
 
 def check_sampling(train: TrainOptions, task: PairTask) -> None:
     """Refuse options that this task cannot serve.
 
     Raises:
-        MismatchError: re-pairing or swapping needs classes that the task does not have.
+        MismatchError: re-pairing or swapping needs classes that the task does not have, or a transform does not fit.
     """
     if train.repair and (task.num_classes is None or task.kind == "preference"):
         raise MismatchError(
             "train.repair pairs labelled images anew, and this dataset's answers do not follow from classes. "
             "Set train.repair=false."
         )
+    check_transforms(train.transforms, task.image_shape)
     if train.swap and task.kind == "ordering" and task.num_classes is None:
         raise MismatchError(
             "train.swap needs the class of each image to know the answer of a swapped pair, and this dataset knows no "
@@ -40,6 +42,7 @@ class Sampler:
         self.train, self.task, self.data = train, task, data
         if train.repair and bool((data.classes < 0).any()):
             raise MismatchError("train.repair needs the class of every training image. Set train.repair=false.")
+        self.transforms = Transforms(train.transforms) if train.transforms else None
         self.order = torch.Generator().manual_seed(member_seed(train.seed, number, "order", member))
         self.distortions = torch.Generator().manual_seed(member_seed(train.seed, number, "augment", member))
 
@@ -64,8 +67,13 @@ class Sampler:
         return rows, target, classes
 
     def images(self, rows: Tensor) -> Tensor:
-        """The images (N, V, C, H, W) of `rows` (N, V), distorted anew where train.augment says so."""
-        images = self.data.images(rows)
+        """The images (N, V, C, H, W) of `rows` (N, V), changed anew as train.augment and train.transforms say."""
+        if self.transforms is None:
+            images = self.data.images(rows)
+        else:
+            pixels = self.data.pixels(rows)
+            changed = self.transforms(pixels.flatten(0, 1), self.distortions).view(pixels.shape)
+            images = self.data.scaling(changed)
         if not self.train.augment:
             return images
         return distort(images.flatten(0, 1), self.train.augment, self.distortions, self.data.black).view(images.shape)
@@ -74,7 +82,13 @@ class Sampler:
         """The round's images in new pairs: rows (N, V), target (N,), classes (N, V)."""
         shape = self.data.rows.shape
         mixed = torch.randperm(self.data.rows.numel(), generator=self.order).to(self.data.rows.device)
-        rows, classes = self.data.rows.flatten()[mixed].view(shape), self.data.classes.flatten()[mixed].view(shape)
+        rows, classes = self.data.rows.flatten()[mixed], self.data.classes.flatten()[mixed]
+        if self.task.kind == "verification":
+            # At random hardly any pair would be of one class: as many are as the dataset itself has.
+            same = int((answer(self.task, self.data.classes) == 1).sum())
+            order = balanced(rows.cpu(), classes.cpu(), same, self.order).to(rows.device)
+            rows, classes = rows[order], classes[order]
+        rows, classes = rows.view(shape), classes.view(shape)
         return rows, answer(self.task, classes), classes
 
     def _swap(self, rows: Tensor, target: Tensor, classes: Tensor, swapped: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,3 +110,33 @@ def answer(task: PairTask, classes: Tensor) -> Tensor:
     """The right outcome (N,) of pairs of classes (N, 2)."""
     first, second = classes[:, 0], classes[:, 1]
     return (first <= second).long() if task.kind == "ordering" else (first == second).long()
+
+
+def balanced(rows: Tensor, classes: Tensor, same: int, generator: torch.Generator) -> Tensor:
+    """An order of images (2N,) in which each two neighbours are a pair, `same` of them of one class where there can be.
+
+    Args:
+        rows: (2N,) which image each is, in random order; none is paired with itself as one of the same class.
+        classes: (2N,) the class of each.
+        same: how many pairs are to be of one class.
+        generator: decides which.
+    """
+    # Classes in an order that is drawn, so that the rest does not pair the same classes each time.
+    rank = torch.randperm(int(classes.max()) + 1, generator=generator)[classes]
+    ordered = torch.argsort(rank, stable=True)
+    kinds, images = classes[ordered].tolist(), rows[ordered].tolist()
+    found, at = [], 0
+    while at + 1 < len(kinds):
+        fits = kinds[at] == kinds[at + 1] and images[at] != images[at + 1]
+        found += [at] if fits else []
+        at += 2 if fits else 1
+    starts = torch.tensor(found, dtype=torch.long)
+    chosen = starts[torch.randperm(len(starts), generator=generator)[:same]]
+    pairs = torch.stack([chosen, chosen + 1], dim=1)
+    left = torch.ones(len(ordered), dtype=torch.bool)
+    left[pairs.flatten()] = False
+    rest = left.nonzero().flatten()
+    half = len(rest) // 2
+    # Half of the sorted rest further on is another class, unless one class is more than half of it.
+    others = torch.stack([rest[:half], rest[half:]], dim=1)
+    return ordered[torch.cat([pairs, others]).flatten()]
