@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pluggy
 
@@ -26,6 +29,7 @@ from pairbench.spec import unknown
 from pairbench.text import printable, quoted
 
 GROUP = "pairbench"
+IMPORT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,8 @@ def _load_plugin(registry: Registry, entry: EntryPoint) -> None:
     try:
         if reason := misfit(entry, __version__):
             raise PluginError(reason)
-        plugin = entry.load()
+        with _bounded():
+            plugin = entry.load()
         registry.manager.register(plugin, name=key)
         registry.manager.check_pending()
         origin = Origin(distribution, version, entry.name, _package_hash(entry.module))
@@ -180,6 +185,38 @@ def _load_plugin(registry: Registry, entry: EntryPoint) -> None:
     for path in suites:
         registry.suites.setdefault(path.stem, []).append(path)
         registry.suite_homes[path] = distribution
+
+
+@contextlib.contextmanager
+def _bounded() -> Iterator[None]:
+    """Let the import of a plugin neither end this process nor take more than IMPORT_SECONDS.
+
+    Time is kept where signals are, in the main thread of POSIX systems; C code that never returns cannot be stopped.
+    """
+    leave, process = os._exit, os.getpid()
+
+    def stay(code: int) -> NoReturn:
+        if os.getpid() != process:
+            leave(code)
+        raise PluginError(f"it called os._exit({code}) while it was imported")
+
+    def late(*_: object) -> None:
+        raise PluginError(f"its import took more than {IMPORT_SECONDS:g} s")
+
+    timed = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    # Somebody else's alarm, such as a test's time limit, is left alone.
+    timed = timed and signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    before = signal.signal(signal.SIGALRM, late) if timed else None
+    os._exit = stay  # type: ignore[assignment]
+    try:
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS)
+        yield
+    finally:
+        os._exit = leave
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
 
 def reason_of(error: BaseException) -> str:
