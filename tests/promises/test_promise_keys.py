@@ -44,6 +44,7 @@ def others(annotation: Any, now: Any) -> Iterator[Any]:
         [1, 2, 3, 4, 5],
         {"rotate": 5.0},
         {"momentum": 0.5},
+        ["RandomHorizontalFlip(p=0.5)"],
         ["x"],
         None,
     )
