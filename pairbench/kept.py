@@ -93,7 +93,7 @@ def restored(path: Path, device: torch.device | None = None, registry: Registry 
         member.eval().requires_grad_(False)
     parts = description["scaling"]
     shift, scale = (torch.tensor(parts[name]).view(-1, 1, 1) for name in ("shift", "scale"))
-    notes = _changes(description["code"], Context.of(config, "", registry).code)
+    notes = _changes(description["code"], Context.of(_from_nothing(config), "", registry).code)
     return Kept(path, description, config, tuple(members), Scaling(shift, scale), notes)
 
 
@@ -125,9 +125,14 @@ def _fill(path: Path, shown: str, members: Sequence[PairModel], made: str) -> No
 
 def _changes(then: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
     """A line for each part whose code has changed since the model was trained; the dataset's does not matter here."""
+
+    def code(part: Mapping[str, str]) -> dict[str, str]:
+        # What the weights started from no longer matters, and its file may be gone.
+        return {name: value for name, value in part.items() if name != "weights"}
+
     return tuple(
         f"the code of {part} ({old['distribution']} {old['version']}) has changed since this model was trained: "
         "its answers may differ from those in its record"
         for part, old in then.items()
-        if part in now and part != "dataset" and dict(old) != dict(now[part])
+        if part in now and part != "dataset" and code(old) != code(now[part])
     )
