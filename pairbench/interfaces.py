@@ -229,6 +229,10 @@ class Encoder(Component):
             MismatchError: images of this shape cannot be encoded; the message names the mend.
         """
 
+    def rebuild(self, image_shape: ImageShape) -> nn.Module:
+        """A module as `build` makes it, whose weights will be laid in; so none has to be read or downloaded first."""
+        return self.build(image_shape)
+
 
 class ComparisonHead(Component):
     """A network from the embeddings of an example to its answer."""

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 import pairbench
+from pairbench import record as record_room
 from pairbench.config import RunConfig, from_flat
 from pairbench.data import Scaling
 from pairbench.errors import DataError, PairbenchError
+from pairbench.interfaces import Encoder
 from pairbench.keeping import described, sealed, weights_digest
 from pairbench.model import PairModel, build_model
-from pairbench.record import Context
 from pairbench.registry import Registry, installed
 from pairbench.text import printable
 
@@ -80,7 +81,7 @@ def restored(path: Path, device: torch.device | None = None, registry: Registry 
     try:
         config = from_flat(description["config"], registry)
         with torch.random.fork_rng(devices=[]):
-            members = [build_model(_from_nothing(config)) for _ in range(description["members"])]
+            members = [build_model(_to_fill(config)) for _ in range(description["members"])]
     except PairbenchError as error:
         raise DataError(f"model {shown} cannot be rebuilt: {error} It was made with {made}.") from None
     task = config.dataset.task
@@ -93,16 +94,24 @@ def restored(path: Path, device: torch.device | None = None, registry: Registry 
         member.eval().requires_grad_(False)
     parts = description["scaling"]
     shift, scale = (torch.tensor(parts[name]).view(-1, 1, 1) for name in ("shift", "scale"))
-    notes = _changes(description["code"], Context.of(_from_nothing(config), "", registry).code)
+    notes = _changes(description["code"], _code(config, registry))
     return Kept(path, description, config, tuple(members), Scaling(shift, scale), notes)
 
 
-def _from_nothing(config: RunConfig) -> RunConfig:
-    """`config` without weights to start from, which trained ones replace; so nothing is downloaded."""
-    encoder = config.encoder
-    if getattr(encoder, "pretrained", False):
-        encoder = encoder.model_copy(update={"pretrained": False})
-    return replace(config, encoder=encoder)
+class _Rebuilt:
+    """An encoder whose modules wait for their weights; all else is the encoder's own."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self.build = encoder.rebuild
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+
+def _to_fill(config: RunConfig) -> RunConfig:
+    """`config`, whose encoder reads and downloads no weights, since trained ones are laid in."""
+    return replace(config, encoder=cast(Encoder, _Rebuilt(config.encoder)))
 
 
 def _fill(path: Path, shown: str, members: Sequence[PairModel], made: str) -> None:
@@ -121,6 +130,14 @@ def _fill(path: Path, shown: str, members: Sequence[PairModel], made: str) -> No
                 f"of another shape). It was made with {made}: install those versions, or train it again."
             )
         member.load_state_dict(own)
+
+
+def _code(config: RunConfig, registry: Registry) -> dict[str, dict[str, str]]:
+    """The code of each part here and now."""
+    parts = {slot: asdict(origin) for slot, origin in config.origins(registry).items()}
+    return parts | {
+        "core": {"distribution": "pairbench", "version": pairbench.__version__, "source": record_room.core_source()}
+    }
 
 
 def _changes(then: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:

@@ -58,6 +58,12 @@ class Timm(Encoder):
 
         return timm_nets.encoder(self, image_shape)
 
+    def rebuild(self, image_shape: ImageShape) -> nn.Module:
+        """As `build`, without the weights that are given."""
+        from pairbench_backbones import timm_nets
+
+        return timm_nets.encoder(self, image_shape, filled=False)
+
 
 class Torchvision(Encoder):
     """A classifier of torchvision without its last layers; `pairbench list --encoder torchvision PATTERN` finds them.
@@ -103,6 +109,12 @@ class Torchvision(Encoder):
         from pairbench_backbones import torchvision_nets
 
         return torchvision_nets.encoder(self, image_shape)
+
+    def rebuild(self, image_shape: ImageShape) -> nn.Module:
+        """As `build`, without the weights that are given."""
+        from pairbench_backbones import torchvision_nets
+
+        return torchvision_nets.encoder(self, image_shape, filled=False)
 
 
 def _digest(library: str, model: str, pretrained: bool | str) -> str:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 ImageShape = tuple[int, int, int]
 
 
-def encoder(recipe: Timm, image_shape: ImageShape) -> nn.Module:
-    """The module of `recipe` for images of `image_shape`.
+def encoder(recipe: Timm, image_shape: ImageShape, *, filled: bool = True) -> nn.Module:
+    """The module of `recipe` for images of `image_shape`; its given weights are left out where it is not to be filled.
 
     Raises:
         SpecError: timm has no such model.
@@ -32,7 +32,8 @@ def encoder(recipe: Timm, image_shape: ImageShape) -> nn.Module:
 
     check_name(recipe.model)
     config = _config(recipe.model)
-    state = read_state(recipe.pretrained) if isinstance(recipe.pretrained, str) and recipe.pretrained else None
+    path = recipe.pretrained if filled and isinstance(recipe.pretrained, str) else ""
+    state = read_state(path) if path else None
     channels = image_shape[0]
     if recipe.pretrained:
         channels = _channels(state, config)
@@ -41,7 +42,7 @@ def encoder(recipe: Timm, image_shape: ImageShape) -> nn.Module:
                 f"encoder 'timm' with given weights takes images of 1 or {channels} channels, got {image_shape[0]}. "
                 "Use pairing=siamese, or encoder.pretrained=false."
             )
-    net = _net(recipe, channels)
+    net = _net(recipe if filled else recipe.model_copy(update={"pretrained": False}), channels)
     if state is not None:
         _lay(net, state, config, recipe)
     size = _size(recipe, net, channels, image_shape, config)

@@ -19,7 +19,7 @@ ImageShape = tuple[int, int, int]
 AUXILIARY = ("AuxLogits", "aux1", "aux2")
 
 
-def encoder(recipe: Torchvision, image_shape: ImageShape) -> nn.Module:
+def encoder(recipe: Torchvision, image_shape: ImageShape, *, filled: bool = True) -> nn.Module:
     """The module of `recipe` for images of `image_shape`.
 
     Raises:
@@ -40,11 +40,12 @@ def encoder(recipe: Torchvision, image_shape: ImageShape) -> nn.Module:
         )
     entry = _entry(recipe)
     preset = entry.transforms() if entry is not None else None
-    net: Any = _net(recipe, entry)
+    net: Any = _net(recipe, entry, filled=filled)
     classifier = _without_classifier(net)
     if isinstance(recipe.pretrained, str) and recipe.pretrained and not is_entry(recipe.pretrained):
-        state = read_state(recipe.pretrained)
-        lay_into(net, state, (classifier, *AUXILIARY), recipe.pretrained, recipe.model)
+        if filled:
+            state = read_state(recipe.pretrained)
+            lay_into(net, state, (classifier, *AUXILIARY), recipe.pretrained, recipe.model)
         if hasattr(net, "transform_input"):
             # These two were trained on images of another scale, and turn ImageNet's into it themselves.
             net.transform_input = True
@@ -82,7 +83,7 @@ def _entry(recipe: Torchvision) -> Any:
     return entries.DEFAULT if len(entries) else None
 
 
-def _net(recipe: Torchvision, entry: Any) -> nn.Module:
+def _net(recipe: Torchvision, entry: Any, *, filled: bool) -> nn.Module:
     """The classifier of `recipe`, with downloaded weights where it asks for them."""
     import warnings
 
@@ -92,6 +93,9 @@ def _net(recipe: Torchvision, entry: Any) -> nn.Module:
     options: dict[str, Any] = {}
     if recipe.model in ("inception_v3", "googlenet"):
         options = {"init_weights": True} | ({} if downloads else {"aux_logits": False})
+    transforms_input = downloads and recipe.model in ("inception_v3", "googlenet")
+    if not filled:
+        downloads, options = False, {key: value for key, value in options.items() if key != "aux_logits"}
     if recipe.model.startswith("vit_") and recipe.image_size is not None and not recipe.pretrained:
         options["image_size"] = recipe.image_size
     with warnings.catch_warnings():
@@ -116,6 +120,8 @@ def _net(recipe: Torchvision, entry: Any) -> nn.Module:
     for name in AUXILIARY:
         if hasattr(net, name):
             setattr(net, name, None)
+    if transforms_input:
+        net.transform_input = True
     built: nn.Module = net
     return built
 
