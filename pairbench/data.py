@@ -44,6 +44,9 @@ class RoundData:
         self.rows = rows.to(device)  # (N, V), rows of the images that this round uses
         self._pool, self._used, self._device = pool, used, device
         size = used.numel() * pool.images[0].numel() * 4
+        # For training/frozen.py: where features of images are kept on disk, and those that are known here.
+        self.shelf: object | None = None
+        self.features: dict[str, Any] = {}
         self._images = self.scaling(pool.images[used].to(device)) if size <= MATERIALISE_BYTES else None
 
     def __len__(self) -> int:
@@ -53,6 +56,15 @@ class RoundData:
     def image_count(self) -> int:
         """How many different images this round uses."""
         return int(self._used.numel())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the examples are."""
+        return self._device
+
+    def used_images(self) -> tuple[PairPool, Tensor]:
+        """The pool, and the rows of it (U,) that this round uses."""
+        return self._pool, self._used
 
     @property
     def black(self) -> Tensor:

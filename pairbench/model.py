@@ -32,7 +32,10 @@ class PairModel(nn.Module):
         self.loss = loss
         # Batch norm over both images at once is another network than batch norm over each in turn. Parting a batch for
         # a few norms costs less than encoding the images one after the other; parting it for many costs more.
-        parts = [part for encoder in encoders for part in encoder.modules()]
+        # Norms that are frozen know no batch.
+        self._leads = [frozen_children(encoder) for encoder in encoders]
+        frozen = {id(part) for lead in self.frozen_parts() for part in lead.modules()}
+        parts = [part for encoder in encoders for part in encoder.modules() if id(part) not in frozen]
         norms = sum(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in parts)
         layers = sum(isinstance(part, nn.Linear | nn.modules.conv._ConvNd) for part in parts)
         self.batch_coupled = norms > 0
@@ -40,6 +43,40 @@ class PairModel(nn.Module):
 
     def forward(self, images: Tensor) -> Comparison:
         return self.compare(self.embed(images))
+
+    def train(self, mode: bool = True) -> PairModel:
+        """Training mode, in which what is frozen stays as in evaluation: its norms and dropout too."""
+        super().train(mode)
+        for part in self.frozen_parts():
+            part.eval()
+        return self
+
+    def frozen_parts(self) -> list[nn.Module]:
+        """The frozen encoders, or the frozen layers that an encoder begins with."""
+        found = []
+        for encoder, lead in zip(self.encoders, self._leads, strict=True):
+            if lead is not None:
+                found.append(encoder[:lead] if lead and isinstance(encoder, nn.Sequential) else encoder)
+        return found
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, ...), what the frozen part of a siamese encoder makes of them."""
+        features: Tensor = self.frozen_parts()[0](images)
+        return features
+
+    def embed_features(self, features: Tensor) -> Tensor:
+        """(N, ...) as `features` gives them -> (N, D)."""
+        encoder, lead = self.encoders[0], self._leads[0]
+        embeddings: Tensor = encoder[lead:](features) if lead and isinstance(encoder, nn.Sequential) else features
+        return embeddings
+
+    def answer(self, features: Tensor) -> Comparison:
+        """(N, V, ...) of what `features` gives for each image -> the answer."""
+        if self.training and self.batch_coupled:
+            embeddings = torch.stack([self.embed_features(view) for view in features.unbind(1)], dim=1)
+        else:
+            embeddings = self.embed_features(features.flatten(0, 1)).view(*features.shape[:2], -1)
+        return self.compare(embeddings)
 
     def embed(self, images: Tensor) -> Tensor:
         """(N, V, C, H, W) -> (N, M, D)."""
@@ -67,11 +104,32 @@ class PairModel(nn.Module):
         return logits
 
     def _norms(self) -> list[nn.Module]:
-        return [part for part in self.encoders.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+        frozen = {id(part) for lead in self.frozen_parts() for part in lead.modules()}
+        parts = [part for part in self.encoders.modules() if id(part) not in frozen]
+        return [part for part in parts if isinstance(part, nn.modules.batchnorm._BatchNorm)]
 
     def _encode(self, number: int, images: Tensor) -> Tensor:
         embedding: Tensor = self.encoders[number](images)
         return embedding
+
+
+def frozen_children(encoder: nn.Module) -> int | None:
+    """How many frozen children an nn.Sequential begins with; 0 where all of it is; None where nothing is.
+
+    A part is frozen where it has parameters and none of them requires a gradient.
+    """
+    wants = [parameter.requires_grad for parameter in encoder.parameters()]
+    if not wants or (any(wants) and not isinstance(encoder, nn.Sequential)):
+        return None
+    if not any(wants):
+        return 0
+    lead = 0
+    for number, part in enumerate(encoder.children()):
+        own = [parameter.requires_grad for parameter in part.parameters()]
+        if any(own):
+            break
+        lead = number + 1 if own else lead
+    return lead or None
 
 
 @contextmanager

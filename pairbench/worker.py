@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ from pairbench.store import Store
 from pairbench.timing import measure
 from pairbench.training.engines import Choice, check_compiler, remember, settle, train_rounds
 from pairbench.training.loop import RoundSplits
+from pairbench.training.shelf import Shelf
 
+FEATURES = ".embeddings"
 Emit = Callable[[dict[str, Any]], None]
 
 
@@ -111,7 +114,7 @@ def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit, choice:
     torch.set_num_threads(job.threads)
     # What a stack draws depends on all of its rounds, so rounds that are there already are trained along.
     numbers = block_of(task, config) if choice.engine == "stacked" else task.rounds
-    splits_of = _splits(config, folder, device)
+    splits_of = _splits(job, number, folder, device)
     rounds = train_rounds(config, device, choice, numbers, splits_of, _teller(config, number, emit))
     started, shared = time.process_time(), 0.0
     for trained in rounds:
@@ -169,7 +172,9 @@ def train_unclaimed(job: Job, task: Task, folder: Path, cost: Profile, emit: Emi
     config = job.members[task.member].config
     torch.set_num_threads(job.threads)
     device = choose_device(config.train.device)
-    choice = settle(config, device, task.rounds, _splits(config, folder, device), choice_file(folder, task.member))
+    choice = settle(
+        config, device, task.rounds, _splits(job, task.member, folder, device), choice_file(folder, task.member)
+    )
     if choice.engine == "loop" and len(task.rounds) > 1 and not config.train.carry_over:
         emit({"event": "split", "member": task.member, "rounds": list(task.rounds)})
         return
@@ -211,15 +216,34 @@ def take_timings(job: Job, numbers: list[int], emit: Emit) -> None:
             emit({"event": "timing", "member": number, "timing": timing})
 
 
-def _splits(config: RunConfig, folder: Path, device: torch.device) -> Callable[[int], RoundSplits]:
-    """A function that gives the examples of a round from the pools in `folder`."""
+def _splits(job: Job, number: int, folder: Path, device: torch.device) -> Callable[[int], RoundSplits]:
+    """A function that gives the examples of a round of member `number` from the pools in `folder`."""
     pools: dict[str, PairPool] = {split: open_pool(folder / split) for split in interfaces.SPLITS}
+    train, shelf = job.members[number].config.train, _shelf(job, number, list(pools.values()), device)
 
     def splits_of(index: int) -> RoundSplits:
-        scale = scaling(config.train.normalize, pools["train"], index)
-        return RoundSplits(*(RoundData(pools[split], index, scale, device) for split in interfaces.SPLITS))
+        scale = scaling(train.normalize, pools["train"], index)
+        parts = [RoundData(pools[split], index, scale, device) for split in interfaces.SPLITS]
+        for part in parts:
+            part.shelf = shelf
+        return RoundSplits(*parts)
 
     return splits_of
+
+
+def _shelf(job: Job, number: int, pools: Sequence[PairPool], device: torch.device) -> Shelf | None:
+    """Where the features of a frozen encoder are kept; None where each round has weights or a scale of its own."""
+    config, code = job.members[number].config, job.members[number].context.code
+    if not code.get("encoder", {}).get("weights") or config.train.normalize == "standard":
+        return None
+    encoder = {
+        "options": {key: value for key, value in config.flat().items() if key.startswith("encoder")},
+        "code": [code["encoder"], code["core"]],
+        "versions": {name: version(name) for name in ("torch", "torchvision", "timm")},
+        "normalize": config.train.normalize,
+        "device": device.type,
+    }
+    return Shelf(Store(job.store).root / FEATURES, encoder, pools)
 
 
 def _teller(config: RunConfig, number: int, emit: Emit) -> Callable[[int, int, float, float | None], None]:

@@ -82,6 +82,8 @@ TORCH = [
     "training.kernels",
     "training.augmentation",
     "training.transforms",
+    "training.shelf",
+    "training.frozen",
     "training.sampling",
     "training.optim",
     "training.evaluation",

@@ -15,8 +15,9 @@ from pairbench.metrics import answer_metrics, class_accuracy
 from pairbench.model import PairModel
 from pairbench.seeds import stream_seed
 from pairbench.training.augmentation import distort
+from pairbench.training.frozen import Features, LookedUpBatch, features_of, looked_up
+from pairbench.training.shelf import IMAGES_AT_ONCE
 
-IMAGES_AT_ONCE = 256
 PAIRS_AT_ONCE = 4096
 
 
@@ -83,10 +84,15 @@ def _evaluate_once(
     model: PairModel, data: RoundData, supervises: bool, amounts: dict[Distortion, float], generator: torch.Generator
 ) -> Scores:
     two_channel = model.pairing == "two_channel"
-    embedded = [] if two_channel else _embed_once(model, data, amounts, generator)
+    features = features_of(model, data) if looked_up(model, amounts) else None
+    embedded = [] if two_channel else _embed_once(model, data, amounts, generator, features)
     parts = []
     for chunk in torch.arange(len(data), device=data.rows.device).split(PAIRS_AT_ONCE):
-        batch = data.batch(chunk)
+        batch = (
+            data.batch(chunk)
+            if features is None
+            else LookedUpBatch(features, data, data.rows[chunk], data.target[chunk], data.classes[chunk])
+        )
         if two_channel:
             images = batch.images.flatten(0, 1)
             images = distort(images, amounts, generator, data.black) if amounts else images
@@ -100,13 +106,20 @@ def _evaluate_once(
 
 
 def _embed_once(
-    model: PairModel, data: RoundData, amounts: dict[Distortion, float], generator: torch.Generator
+    model: PairModel,
+    data: RoundData,
+    amounts: dict[Distortion, float],
+    generator: torch.Generator,
+    features: Features | None,
 ) -> list[Tensor]:
     """For each view the embeddings of all images of the round; one tensor for all views where they share weights."""
     views = data.rows.shape[1]
     shared = model.pairing == "siamese"
     tables: list[list[Tensor]] = [[] for _ in range(1 if shared else views)]
     for rows in torch.arange(data.image_count, device=data.rows.device).split(IMAGES_AT_ONCE):
+        if features is not None:
+            tables[0].append(model.embed_features(features(rows)))
+            continue
         images = data.images(rows)
         images = distort(images, amounts, generator, data.black) if amounts else images
         for view, table in enumerate(tables):

@@ -17,6 +17,7 @@ from pairbench.interfaces import Comparison, PairBatch
 from pairbench.model import PairModel, build_model
 from pairbench.seeds import member_seed
 from pairbench.training.evaluation import Scores, evaluate, evaluate_in_training_mode, metrics
+from pairbench.training.frozen import LookedUpBatch, features_of, looked_up
 from pairbench.training.kernels import matrix_convolutions
 from pairbench.training.optim import Schedule, build_optimizer, build_schedule
 from pairbench.training.sampling import Sampler
@@ -93,9 +94,10 @@ class Loop:
         on_epoch: OnEpoch | None,
     ) -> PairModel:
         train = self.config.train
+        # Before the average is made, so that it knows the same features.
+        sampler = self._sampler(model, splits, number, member)
         average = average_of(model, train.ema)
         forward = self._compiled(model)
-        sampler = Sampler(train, self.config.dataset.task, splits.train, number, member)
         schedule = build_schedule(train, optimizer, math.ceil(len(splits.train) / train.batch_size))
         for epoch in range(1, train.epochs + 1):
             started = time.perf_counter()
@@ -125,11 +127,19 @@ class Loop:
             self._carried = (model, optimizer)
         return model, optimizer
 
+    def _sampler(self, model: PairModel, splits: RoundSplits, number: int, member: int = 0) -> Sampler:
+        """The batches of a round, with the features of a frozen encoder where they can be looked up."""
+        train = self.config.train
+        sampler = Sampler(train, self.config.dataset.task, splits.train, number, member)
+        if looked_up(model, train.augment) and not train.transforms:
+            sampler.features = features_of(model, splits.train)
+        return sampler
+
     def stepper(self, number: int, splits: RoundSplits) -> Iterator[None]:
         """Training steps of round `number` without end, one each time the next is asked for; nothing is kept."""
         torch.manual_seed(member_seed(self.config.train.seed, number, "weights", 0))
         model, optimizer = self._start()
-        sampler = Sampler(self.config.train, self.config.dataset.task, splits.train, number)
+        sampler = self._sampler(model, splits, number)
         forward = self._compiled(model)
         with matrix_convolutions(model):
             while True:
@@ -158,7 +168,7 @@ class Loop:
         train = self.config.train
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
-            comparison = forward(batch.images)
+            comparison = model.answer(batch.features) if isinstance(batch, LookedUpBatch) else forward(batch.images)
         comparison = comparison.float()
         total, _ = model.loss(comparison, batch)
         total.backward()

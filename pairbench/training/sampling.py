@@ -13,6 +13,7 @@ from pairbench.errors import MismatchError
 from pairbench.interfaces import PairBatch, PairTask
 from pairbench.seeds import member_seed
 from pairbench.training.augmentation import distort
+from pairbench.training.frozen import Features, LookedUpBatch
 from pairbench.training.transforms import Transforms, check_transforms
 
 
@@ -36,10 +37,14 @@ def check_sampling(train: TrainOptions, task: PairTask) -> None:
 
 
 class Sampler:
-    """Draws the batches of one round; every draw comes from streams of the round's seed, never from torch's own."""
+    """Draws the batches of one round; every draw comes from streams of the round's seed, never from torch's own.
+
+    features: where a frozen encoder's features are looked up, those of the round; None gives images.
+    """
 
     def __init__(self, train: TrainOptions, task: PairTask, data: RoundData, number: int, member: int = 0) -> None:
         self.train, self.task, self.data = train, task, data
+        self.features: Features | None = None
         if train.repair and bool((data.classes < 0).any()):
             raise MismatchError("train.repair needs the class of every training image. Set train.repair=false.")
         self.transforms = Transforms(train.transforms) if train.transforms else None
@@ -51,7 +56,10 @@ class Sampler:
         rows, target, classes = self.arranged()
         for chunk in torch.arange(len(rows)).split(self.train.batch_size):
             part = slice(int(chunk[0]), int(chunk[-1]) + 1)
-            yield PairBatch(self.images(rows[part]), target[part], classes[part])
+            if self.features is None:
+                yield PairBatch(self.images(rows[part]), target[part], classes[part])
+            else:
+                yield LookedUpBatch(self.features, self.data, rows[part], target[part], classes[part])
 
     def arranged(self) -> tuple[Tensor, Tensor, Tensor]:
         """The examples of the next epoch in their order: rows (N, V), target (N,), classes (N, V)."""

@@ -23,6 +23,7 @@ from pairbench.interfaces import PairBatch
 from pairbench.model import PairModel, build_model
 from pairbench.seeds import member_seed
 from pairbench.training.evaluation import Scores, metrics
+from pairbench.training.frozen import looked_up
 from pairbench.training.loop import Diverged, Outcome, RoundSplits, append_curve, average_of, finished, scored, weights
 from pairbench.training.optim import (
     Schedule,
@@ -267,6 +268,8 @@ class Stacked:
                 torch.manual_seed(member_seed(train.seed, number, "weights", member))
                 model = build_model(self.config).to(self.device)
                 model.train()
+                if looked_up(model, train.augment) and not train.transforms:
+                    raise NotStackable("its frozen encoder answers once for each image, which costs less")
                 sampler = Sampler(train, task, part, number, member)
                 self.layers.append(Layer(number, member, model, sampler, average_of(model, train.ema)))
         supervises, bf16 = self.config.loss.supervises_classes, train.precision == "bf16"

@@ -1,0 +1,118 @@
+"""Features of frozen encoders: each image is encoded once, and training and evaluation look its row up.
+
+The features of weights that come from a file are kept on disk, addressed by the pixels of each image, so that all
+rounds, heads, workers and later runs share them. With weights that a round draws, its images are encoded in that round.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pairbench.config import Distortion
+from pairbench.data import MATERIALISE_BYTES, RoundData
+from pairbench.interfaces import PairBatch
+from pairbench.model import PairModel
+from pairbench.training.shelf import IMAGES_AT_ONCE, Shelf
+
+
+def looked_up(model: PairModel, distortions: Mapping[Distortion, float]) -> bool:
+    """Whether `model` can answer from features that are computed once; distorted images are new ones each time."""
+    return model.pairing == "siamese" and bool(model.frozen_parts()) and not any(distortions.values())
+
+
+def weights_of(model: PairModel) -> str:
+    """A digest of the frozen weights of `model`; remembered, and copied with the model."""
+    known: str | None = getattr(model, "frozen_digest", None)
+    if known is None:
+        digest = hashlib.sha256()
+        part = model.frozen_parts()[0]
+        items = [*part.named_parameters(), *part.named_buffers()]
+        for name, item in items:
+            digest.update(f"{name} {tuple(item.shape)} {item.dtype} ".encode())
+            digest.update(item.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        known = digest.hexdigest()
+        model.frozen_digest = known  # type: ignore[assignment]
+    return known
+
+
+class Features:
+    """The features (U, ...) float32 of the images that a round uses, in its device's memory where they are small.
+
+    rows: which rows of `table` they are.
+    """
+
+    def __init__(self, table: Tensor, rows: Tensor, device: torch.device) -> None:
+        self._table, self._rows, self._device = table, rows, device
+        small = rows.numel() * table[0].numel() * 4 <= MATERIALISE_BYTES
+        self._held = table[rows].to(device) if small else None
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The features (..., F) at `rows` (...) of the images that the round uses."""
+        if self._held is not None:
+            return self._held[rows]
+        return self._table[self._rows[rows.cpu()]].to(self._device)
+
+
+def features_of(model: PairModel, data: RoundData) -> Features:
+    """The features of the images of `data`; computed when they are first asked for with these weights."""
+    weights = weights_of(model)
+    found: Features | None = data.features.get(weights)
+    if found is None:
+        found = _from_shelf(model, data, weights) if data.shelf is not None else _computed(model, data)
+        data.features[weights] = found
+    return found
+
+
+def _from_shelf(model: PairModel, data: RoundData, weights: str) -> Features:
+    shelf = data.shelf
+    assert isinstance(shelf, Shelf)
+    table, rows = shelf.features(weights, data.used_images(), lambda images: _encoded(model, data, images))
+    return Features(table, rows, data.device)
+
+
+def _computed(model: PairModel, data: RoundData) -> Features:
+    parts = [
+        _frozen(model, data.images(rows))
+        for rows in torch.arange(data.image_count, device=data.device).split(IMAGES_AT_ONCE)
+    ]
+    return Features(torch.cat(parts), torch.arange(data.image_count), data.device)
+
+
+def _encoded(model: PairModel, data: RoundData, images: Tensor) -> np.ndarray[Any, Any]:
+    """The features of images (N, C, H, W) uint8, on the CPU."""
+    features: np.ndarray[Any, Any] = _frozen(model, data.scaling(images.to(data.device))).cpu().numpy()
+    return features
+
+
+@torch.no_grad()
+def _frozen(model: PairModel, images: Tensor) -> Tensor:
+    was_training = model.training
+    model.eval()
+    # In float32 whatever train.precision says, since other runs share them.
+    features = model.features(images).float()
+    model.train(was_training)
+    return features
+
+
+class LookedUpBatch(PairBatch):
+    """A batch with the features (N, V, ...) of its images, which are fetched only if a loss asks for them."""
+
+    features: Tensor
+    _data: RoundData
+    _rows: Tensor
+
+    def __init__(self, features: Features, data: RoundData, rows: Tensor, target: Tensor, classes: Tensor) -> None:
+        held = {"features": features(rows), "_data": data, "_rows": rows, "target": target, "classes": classes}
+        for name, value in held.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def images(self) -> Tensor:
+        """The images (N, V, C, H, W) float32."""
+        return self._data.images(self._rows)
