@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,17 @@ class RoundData:
         used, rows = torch.unique(pool.pairs[number], return_inverse=True)
         self.rows = rows.to(device)  # (N, V), rows of the images that this round uses
         self._pool, self._used, self._device = pool, used, device
-        size = used.numel() * pool.images[0].numel() * 4
+        self._small = used.numel() * pool.images[0].numel() * 4 <= MATERIALISE_BYTES
         # For training/frozen.py: where features of images are kept on disk, and those that are known here.
         self.shelf: object | None = None
         self.features: dict[str, Any] = {}
-        self._images = self.scaling(pool.images[used].to(device)) if size <= MATERIALISE_BYTES else None
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    @cached_property
+    def _images(self) -> Tensor | None:
+        return self.scaling(self._pool.images[self._used].to(self._device)) if self._small else None
 
     @property
     def image_count(self) -> int:
