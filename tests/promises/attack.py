@@ -18,7 +18,10 @@ from pairbench.store import Store
 
 TESTS = Path(__file__).parents[1]
 # Small rounds that train for real; `encoder.how` and `encoder.pause` say what goes wrong and how long a step takes.
-WORDS = ("dataset=tiny_pairs", "encoder=wrong", "head=tiny_head", "loss=tiny_loss", "train.device=cpu")
+# The engine is named, since `auto` measures which is faster and the record says what it chose.
+WORDS = (
+    "dataset=tiny_pairs", "encoder=wrong", "head=tiny_head", "loss=tiny_loss", "train.device=cpu", "train.engine=loop",
+)  # fmt: skip
 SOURCE = '''
     import os, sys, time
     import pairbench

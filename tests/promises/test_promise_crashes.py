@@ -18,13 +18,13 @@ ONE, FULL = 1, pytest.mark.slow
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
-@pytest.mark.parametrize(("kills", "groups"), [(8, 1), pytest.param(200, 20, marks=FULL)])
+@pytest.mark.parametrize(("kills", "groups"), [(8, 1), pytest.param(200, 10, marks=FULL)])
 def test_a_sweep_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
     tmp_path: Path, kills: int, groups: int
 ) -> None:
     environment = attack.install(tmp_path / "plugin")
     choose, root = random.Random(kills), tmp_path / "store"
-    configs, rounds = (6, 10) if kills < 100 else (24, 25)
+    configs, rounds = (6, 10) if kills < 100 else (12, 20)
     widths = ",".join(str(width) for width in range(2, 2 + configs))
     words = (*attack.WORDS, f"encoder.width={widths}", "encoder.pause=0.01", f"train.rounds={rounds}", "train.epochs=3")
     arguments = ("run", *words, "--no-timing", "-q", "--workers", 4, "--store", root, "--retry-failed")
