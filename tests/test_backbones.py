@@ -77,6 +77,11 @@ def test_new_weights_take_images_as_they_are_scaled(trained: nn.Module) -> None:
     assert torch.equal(module(images), net(images))
 
 
+def test_a_network_that_sees_in_colour_alone_gets_gray_repeated() -> None:
+    module = Timm(model="csatv2").build((1, 28, 28))
+    assert module(torch.rand(2, 1, 28, 28)).shape == (2, 386)
+
+
 def test_a_network_of_fixed_size_takes_its_own() -> None:
     module = Timm(model="test_vit").build((1, 28, 28))
     assert module.size == (160, 160)

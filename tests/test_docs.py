@@ -18,7 +18,7 @@ import typer.main
 
 import pairbench
 from pairbench import InputError
-from pairbench.catalogue import catalogue, described
+from pairbench.catalogue import catalogue, described, models
 from pairbench.cli import app, invoke
 from pairbench.config import RunConfig, resolve
 from pairbench.registry import installed
@@ -70,7 +70,7 @@ SHOWN = [
 
 @pytest.fixture
 def page_files(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files that the page of this case tells to write, its plugins installed."""
+    """The files that the page of this case tells to write or to have, its plugins installed."""
     install = request.getfixturevalue("install_plugin")
     work = tmp_path / "work"
     found = list(refresh.marked((ROOT / request.node.callspec.params["page"]).read_text()))
@@ -86,6 +86,11 @@ def page_files(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
             source = next(item.body for item in found if item.file == f"{file.parent.name}/{module}.py")
             install(plugin, source, distribution=told["name"], version=told["version"], value=module)
     work.mkdir(exist_ok=True)
+    if "pretrained=weights.safetensors" in request.node.callspec.params.get("command", ""):
+        import timm
+        from safetensors.torch import save_file
+
+        save_file(timm.create_model("resnet18").state_dict(), work / "weights.safetensors")
     monkeypatch.chdir(work)
     monkeypatch.setenv("COLUMNS", str(refresh.COLUMNS))
 
@@ -126,7 +131,10 @@ def problem(command: str) -> str:
         if called == "show":
             described(installed(), values["words"])
         elif called == "list":
-            catalogue(installed(), values["slot"])
+            if values["encoder"]:
+                models(installed(), values["encoder"], values["slot"])
+            else:
+                catalogue(installed(), values["slot"])
         elif called in ("run", "compare", "timing", "ablate"):
             from pairbench.profile import profile
             from pairbench.worker import choose_device

@@ -42,10 +42,19 @@ def encoder(recipe: Timm, image_shape: ImageShape, *, filled: bool = True) -> nn
                 f"encoder 'timm' with given weights takes images of 1 or {channels} channels, got {image_shape[0]}. "
                 "Use pairing=siamese, or encoder.pretrained=false."
             )
-    net = _net(recipe if filled else recipe.model_copy(update={"pretrained": False}), channels)
-    if state is not None:
-        _lay(net, state, config, recipe)
-    size = _size(recipe, net, channels, image_shape, config)
+    empty = recipe if filled else recipe.model_copy(update={"pretrained": False})
+    try:
+        net = _net(empty, channels)
+        if state is not None:
+            _lay(net, state, config, recipe)
+        size = _size(recipe, net, channels, image_shape, config)
+    except MismatchError:
+        if recipe.pretrained or channels != 1:
+            raise
+        # A few networks see in colour alone.
+        channels = 3
+        net = _net(recipe, channels)
+        size = _size(recipe, net, channels, image_shape, config)
     mean, deviation = _scale(config, channels) if recipe.pretrained else ((), ())
     backbone = modules.Backbone(net, channels, size, mean, deviation)
     features = modules.feature_count(backbone, image_shape)
