@@ -75,6 +75,8 @@ ENVIRONMENT = {
     "folder.",
     "PAIRBENCH_DATA": "Folder that `dataset.source=torchvision` reads MNIST from and downloads it to where no "
     "`dataset.root` is given; it holds `MNIST/raw`.",
+    "PAIRBENCH_CACHE": "Folder of what may be deleted at any time: decoded images of `dataset=csv` and its like. Else "
+    "`pairbench` in the user's cache.",
     "PAIRBENCH_PLUGINS": "The third-party plugins to let in, by plugin or distribution, with commas between; others "
     "are not even imported. Set but empty, it lets in none. Bundled plugins always are.",
     "XDG_CACHE_HOME": "Where the user's cache is (`~/.cache` where it is not set): MNIST is downloaded to "
@@ -195,6 +197,12 @@ Shape letters: N examples in a batch; V images in an example; C, H, W channels, 
 example (V, or 1 where one encoder sees all images at once); D embedding size; O outcomes; K image classes; P images in
 a pool; R rounds.""",
     ),
+    "images": ("Image files", "For datasets that read them."),
+    "telling": (
+        "Telling what a dataset does",
+        "For `load` and `digest` of a dataset: progress is shown while they run, notes stand beside the results.",
+    ),
+    "text": ("Text", "For messages that hold names from outside."),
     "hookspecs": ("Marking a hook", "See [Hooks](hooks.md)."),
     "errors": (
         "Errors",

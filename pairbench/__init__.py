@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     )
     from pairbench.history import compare, leaderboard
     from pairbench.hookspecs import hookimpl
+    from pairbench.images import IMAGE_FORMATS, fitted
     from pairbench.interfaces import (
+        SPLITS,
         Comparison,
         ComparisonHead,
         Component,
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from pairbench.predictor import load
     from pairbench.results import Result, Results
     from pairbench.runner import run
+    from pairbench.telling import tell_note, tell_progress
+    from pairbench.text import printable
 
 _HOMES = {
     "ablation": ["ablate"],
@@ -57,7 +61,9 @@ _HOMES = {
     ],
     "history": ["compare", "leaderboard"],
     "hookspecs": ["hookimpl"],
+    "images": ["IMAGE_FORMATS", "fitted"],
     "interfaces": [
+        "SPLITS",
         "Comparison",
         "ComparisonHead",
         "Component",
@@ -76,10 +82,14 @@ _HOMES = {
     "predictor": ["load"],
     "results": ["Result", "Results"],
     "runner": ["run"],
+    "telling": ["tell_note", "tell_progress"],
+    "text": ["printable"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "IMAGE_FORMATS",
+    "SPLITS",
     "Comparison",
     "ComparisonHead",
     "Component",
@@ -107,10 +117,14 @@ __all__ = [
     "WorkerError",
     "ablate",
     "compare",
+    "fitted",
     "hookimpl",
     "leaderboard",
     "load",
+    "printable",
     "run",
+    "tell_note",
+    "tell_progress",
 ]
 
 

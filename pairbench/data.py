@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -115,16 +116,29 @@ def scaling(normalize: str, pool: PairPool, number: int) -> Scaling:
 
 
 def save_pool(pool: PairPool, folder: Path) -> None:
-    """Write `pool` below `folder` as one .npy file a part."""
+    """Write `pool` below `folder` as one .npy file a part; images that lie in a file already are linked to."""
     folder.mkdir(parents=True, exist_ok=True)
     for part in _PARTS:
-        np.save(folder / f"{part}.npy", getattr(pool, part).cpu().numpy())
+        file = folder / f"{part}.npy"
+        if part == "images" and pool.images_file is not None and _linked(pool.images_file.absolute(), file):
+            continue
+        np.save(file, getattr(pool, part).cpu().numpy())
+
+
+def _linked(source: Path, file: Path) -> bool:
+    """Whether `file` now leads to what is in `source`."""
+    # A hard link outlives the other name of the file, but does not reach another file system.
+    for link in (file.hardlink_to, file.symlink_to):
+        with contextlib.suppress(OSError, NotImplementedError):
+            link(source)
+            return True
+    return False
 
 
 def open_pool(folder: Path) -> PairPool:
     """The pool that `save_pool` wrote, memory-mapped: pages are shared by all processes that open it."""
     # Copy-on-write, since torch warns about read-only arrays; nothing writes to them.
-    parts = {part: torch.from_numpy(np.load(folder / f"{part}.npy", mmap_mode="c")) for part in _PARTS}
+    parts: dict[str, Any] = {part: torch.from_numpy(np.load(folder / f"{part}.npy", mmap_mode="c")) for part in _PARTS}
     return PairPool(**parts)
 
 

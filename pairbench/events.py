@@ -6,6 +6,20 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class DataProgressed:
+    """A dataset is getting its data ready, before anything trains.
+
+    what: what it does, such as "decoding images".
+    done: how many steps of it are done.
+    total: how many there are.
+    """
+
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class RunStarted:
     """The run is planned.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from pairbench.events import EpochFinished, RunStarted
+    from pairbench.events import DataProgressed, EpochFinished, RunStarted
     from pairbench.interfaces import Component
     from pairbench.results import Results
 
@@ -24,6 +24,11 @@ def pairbench_components() -> list[type[Component]]:  # type: ignore[empty-body]
 @hookspec
 def pairbench_suites() -> list[Path]:  # type: ignore[empty-body]
     """The suite files (TOML) that this plugin brings; the name of a suite is the file's name without `.toml`."""
+
+
+@hookspec
+def pairbench_data_progressed(progress: DataProgressed) -> None:
+    """A dataset is reading or decoding, and has come so far; told a few times a second, before the run starts."""
 
 
 @hookspec

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pairbench.errors import DataError
 from pairbench.text import printable
@@ -18,9 +18,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MAX_PIXELS = 100_000_000
+Resize = Literal["stretch", "crop", "pad"]
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N")
+_ORIENTATION = 0x0112
+# EXIF's orientation -> Pillow's Transpose, of which these swap height and width.
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+_SIDEWAYS = (2, 4, 5, 6)
 
 
 @contextmanager
@@ -39,7 +44,7 @@ def opened(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> Generator
             raise DataError(f"image {shown} is no file. Name an image file.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path, formats=IMAGE_FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise Image.DecompressionBombError
                 yield image
@@ -48,7 +53,9 @@ def opened(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> Generator
     except Image.DecompressionBombError:
         raise DataError(f"image {shown} has more than {max_pixels} pixels. Make it smaller.") from None
     except UnidentifiedImageError:
-        raise DataError(f"image {shown} is of no kind that is read. Expected one of {', '.join(FORMATS)}.") from None
+        raise DataError(
+            f"image {shown} is of no kind that is read. Expected one of {', '.join(IMAGE_FORMATS)}."
+        ) from None
     except MemoryError:
         raise DataError(f"image {shown} is too large for the memory of this machine. Make it smaller.") from None
     except Exception as error:  # noqa: BLE001 - Pillow raises nearly anything over a damaged file
@@ -56,14 +63,16 @@ def opened(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> Generator
         raise DataError(f"image {shown} cannot be read ({printable(reason, 100)}). Mend or replace the file.") from None
 
 
-def fitted(image: Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """`image` as pixels (C, H, W): its first frame, upright, on white where transparent, stretched to `shape`.
+def fitted(image: Image, shape: tuple[int, int, int], resize: Resize = "stretch") -> NDArray[np.uint8]:
+    """`image` as pixels (C, H, W) of `shape`: its first frame, upright, on white where transparent.
+
+    resize: stretch to the size, crop what is too much on both sides after filling it, or pad with black.
 
     Raises:
         DataError: its pixels have no fixed range, or `shape` has neither one channel nor three.
     """
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     channels, height, width = shape
     if channels not in (1, 3):
@@ -74,15 +83,45 @@ def fitted(image: Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     image.draft(None, (2 * max(height, width),) * 2)
     image.load()
     mode = "L" if channels == 1 else "RGB"
-    plain = _coloured(ImageOps.exif_transpose(image), mode)
-    if plain.size != (width, height):
-        plain = plain.resize((width, height), Image.Resampling.BILINEAR)
+    turn = _turn(image)
+    # Turned last, when it is small.
+    plain = _sized(_coloured(image, mode), (height, width) if turn in _SIDEWAYS else (width, height), resize)
+    if turn is not None:
+        plain = plain.transpose(Image.Transpose(turn))
     if plain.mode == "RGBA":
         white = Image.new("RGB", plain.size, "white")
         white.paste(plain, mask=plain.getchannel("A"))
         plain = white.convert(mode)
     pixels = np.asarray(plain, dtype=np.uint8)
     return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+
+
+def _turn(image: Image) -> int | None:
+    """How the image has to be turned to stand upright, as a number of Pillow's Transpose, or None."""
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - unreadable notes about a picture are no reason to lose the picture
+        return None
+
+
+def _sized(image: Image, size: tuple[int, int], resize: Resize) -> Image:
+    from PIL import Image
+
+    if image.size == size:
+        return image
+    smooth = Image.Resampling.BILINEAR
+    across, down = size[0] / image.width, size[1] / image.height
+    if resize == "stretch":
+        return image.resize(size, smooth)
+    if resize == "crop":
+        left = max(0.0, (image.width - size[0] / max(across, down)) / 2)
+        top = max(0.0, (image.height - size[1] / max(across, down)) / 2)
+        return image.resize(size, smooth, (left, top, image.width - left, image.height - top))
+    scale = min(across, down)
+    inner = (min(size[0], max(1, round(image.width * scale))), min(size[1], max(1, round(image.height * scale))))
+    padded = Image.new(image.mode, size, (0, 0, 0, 255) if image.mode == "RGBA" else 0)
+    padded.paste(image.resize(inner, smooth), ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
+    return padded
 
 
 def _coloured(image: Image, mode: str) -> Image:

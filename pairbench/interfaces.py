@@ -13,6 +13,7 @@ import json
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -66,12 +67,14 @@ class PairPool:
     pairs: (R, N, V) int64, rows of `images`.
     target: (R, N) int64 outcome, or float32 probability of outcome 1.
     classes: (P,) int64 in [0, K), or -1 where unknown.
+    images_file: a .npy file that holds exactly `images`, where there is one; it is then linked to and not copied.
     """
 
     images: Tensor
     pairs: Tensor
     target: Tensor
     classes: Tensor
+    images_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ class Encoder(Component):
 
     @classmethod
     def models(cls) -> list[tuple[str, bool]]:
-        """Each name that its option `model` takes, and whether it has weights to download; [] where there is no such."""
+        """Each name that its option `model` takes, and whether it has weights to download; [] where it takes none."""
         return []
 
     @property

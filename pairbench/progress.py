@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from pairbench.events import EpochFinished, RunStarted
+from pairbench.events import DataProgressed, EpochFinished, RunStarted
 from pairbench.hookspecs import hookimpl
 from pairbench.text import printable
 
@@ -50,6 +50,16 @@ class Lines(Quiet):
         self._stream, self._last = stream, 0.0
         self._run = RunStarted((), (), (), 1)
         self._done = self._total = 0
+        self._reading, self._since = "", 0.0
+
+    @hookimpl
+    def pairbench_data_progressed(self, progress: DataProgressed) -> None:
+        now = time.monotonic()
+        if self._reading != progress.what:
+            self._reading, self._since = progress.what, now
+        # What is over in a moment needs no word.
+        if now - self._since > 1 and (now - self._last > 5 or progress.done == progress.total):
+            self._say(f"{progress.what}: {progress.done}/{progress.total}")
 
     @hookimpl
     def pairbench_run_started(self, run: RunStarted) -> None:
@@ -83,7 +93,7 @@ class Live(Quiet):
             _Label(),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
-            TextColumn("epochs", style="dim"),
+            TextColumn("{task.fields[unit]}", style="dim"),
             TimeRemainingColumn(elapsed_when_finished=True),
             _Figures(),
         ]
@@ -91,6 +101,7 @@ class Live(Quiet):
         self._names: tuple[str, ...] = ()
         self._rows: dict[tuple[int, int], Any] = {}
         self._whole: Any = None
+        self._reading: dict[str, Any] = {}
         self._epochs: tuple[int, ...] = ()
 
     def __exit__(
@@ -99,18 +110,34 @@ class Live(Quiet):
         self._progress.stop()
 
     @hookimpl
+    def pairbench_data_progressed(self, progress: DataProgressed) -> None:
+        if progress.what not in self._reading:
+            self._progress.start()
+            self._reading[progress.what] = self._progress.add_task(
+                "data", total=progress.total, label=printable(progress.what, 40), figures="", unit=""
+            )
+        self._progress.update(self._reading[progress.what], completed=progress.done, total=progress.total)
+
+    @hookimpl
     def pairbench_run_started(self, run: RunStarted) -> None:
+        for row in self._reading.values():
+            self._progress.remove_task(row)
+        self._reading = {}
         self._names, self._epochs = run.names, run.epochs
         self._progress.console.print(Text(printable(opening(run), 300), style="dim"))
         self._progress.start()
-        self._whole = self._progress.add_task("all", total=run.total_epochs or None, label="all rounds", figures="")
+        self._whole = self._progress.add_task(
+            "all", total=run.total_epochs or None, label="all rounds", figures="", unit="epochs"
+        )
 
     @hookimpl
     def pairbench_epoch_finished(self, epoch: EpochFinished) -> None:
         key = (epoch.config, epoch.round)
         if key not in self._rows:
             label = f"{printable(self._names[epoch.config], 40)}, round {epoch.round}"
-            self._rows[key] = self._progress.add_task("round", total=epoch.epochs, label=label, figures="")
+            self._rows[key] = self._progress.add_task(
+                "round", total=epoch.epochs, label=label, figures="", unit="epochs"
+            )
         row = self._rows[key]
         before = self._progress.tasks[self._progress.task_ids.index(row)].completed
         figures = f"loss {epoch.loss:.4f}{_accuracy(epoch.accuracy)}"

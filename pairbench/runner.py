@@ -14,7 +14,7 @@ from typing import Any
 from pairbench.config import RunConfig, resolve
 from pairbench.environment import cores, machine
 from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
-from pairbench.events import EpochFinished, RunStarted
+from pairbench.events import DataProgressed, EpochFinished, RunStarted
 from pairbench.interfaces import PairDataset
 from pairbench.keeping import kept, unkept
 from pairbench.plan import Job, Known, Member, cut, pending
@@ -24,6 +24,7 @@ from pairbench.results import Result, Results
 from pairbench.spec import expand, parse, split_words
 from pairbench.store import Store
 from pairbench.suite import Entry, find_suite
+from pairbench.telling import heard_by
 from pairbench.text import printable
 
 
@@ -75,8 +76,10 @@ def run(
     """
     registry = installed()
     place = Store(store)
-    plan = make_plan(words, suite=suite, only=only, registry=registry)
-    return Run(plan, place, registry, display).go(
+    run = Run(Plan((), (), None), place, registry, display)
+    with run.listening():
+        run.plan = make_plan(words, suite=suite, only=only, registry=registry)
+    return run.go(
         workers=workers,
         timing=timing,
         fresh=fresh,
@@ -252,7 +255,7 @@ class Run:
         started = RunStarted(names, tuple(len(rounds) for rounds in left), epochs, job.workers)
         events = []
         # Closed on every way out, so that Ctrl-C or an error leaves no worker behind.
-        with contextlib.closing(execute(job)) as stream:
+        with self.listening(), contextlib.closing(execute(job)) as stream:
             for event in stream:
                 number = event.get("member", 0)
                 match event["event"]:
@@ -265,11 +268,32 @@ class Run:
                             number, event["round"], event["epoch"], epochs[number], event["loss"], event["accuracy"]
                         )
                         self._tell("pairbench_epoch_finished", epoch=epoch)
+                    case "data":
+                        self._progressed(event["done"], event["total"], event["what"])
                     case "round":
                         self._tell("pairbench_round_finished", record=event["record"])
                     case "note":
-                        self.notes.append(event["message"])
+                        self._note(event["message"])
         refuse_invalid(events, names)
+
+    def listening(self) -> contextlib.AbstractContextManager[None]:
+        """While this holds, what datasets tell in this process is shown, and what they note is kept."""
+        last = 0.0
+
+        def progress(done: int, total: int, what: str) -> None:
+            nonlocal last
+            if time.monotonic() - last > 0.1 or done == total:
+                last = time.monotonic()
+                self._progressed(done, total, what)
+
+        return heard_by(progress, self._note)
+
+    def _progressed(self, done: int, total: int, what: str) -> None:
+        self._tell("pairbench_data_progressed", progress=DataProgressed(what, done, total))
+
+    def _note(self, message: str) -> None:
+        if message not in self.notes:
+            self.notes.append(message)
 
     def _tell(self, hook: str, **values: Any) -> None:
         """Call a hook; a plugin that fails in it is named in a note and the run goes on."""

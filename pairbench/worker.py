@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -30,6 +31,7 @@ from pairbench.profile import Profile, profile
 from pairbench.record import Record, make_record
 from pairbench.registry import reason_of
 from pairbench.store import Store
+from pairbench.telling import heard, heard_by
 from pairbench.timing import measure
 from pairbench.training.engines import Choice, check_compiler, remember, settle, train_rounds
 from pairbench.training.loop import RoundSplits
@@ -81,8 +83,9 @@ def prepare(job: Job, numbers: list[int], folder: Path, emit: Emit) -> None:
     rounds = 1 + max(_last_round(job, task) for task in job.tasks if task.member in numbers)
     try:
         pools: dict[str, PairPool] = {}
-        for split in interfaces.SPLITS:
-            pools[split] = config.dataset.load(split, rounds=rounds, seed=config.train.seed)
+        with contextlib.nullcontext() if heard() else _tells(numbers[0], emit):
+            for split in interfaces.SPLITS:
+                pools[split] = config.dataset.load(split, rounds=rounds, seed=config.train.seed)
         for part, pool in pools.items():
             check_pool(pool, config.dataset.task, rounds, config.dataset.name)
             save_pool(pool, folder / part)
@@ -95,6 +98,19 @@ def prepare(job: Job, numbers: list[int], folder: Path, emit: Emit) -> None:
         _reraise(error)
         for number in numbers:
             emit({"event": "broken", "member": number, "error": explain(error)})
+
+
+def _tells(number: int, emit: Emit) -> contextlib.AbstractContextManager[None]:
+    """While this holds, what a dataset tells becomes events."""
+    last = 0.0
+
+    def progress(done: int, total: int, what: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > 0.1 or done == total:
+            last = time.monotonic()
+            emit({"event": "data", "member": number, "done": done, "total": total, "what": what})
+
+    return heard_by(progress, lambda message: emit({"event": "note", "message": message}))
 
 
 def _last_round(job: Job, task: Task) -> int:

@@ -30,8 +30,9 @@ Install = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def _nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's store, and tables are as wide everywhere."""
+    """No test reads or writes the user's store or cache, and tables are as wide everywhere."""
     monkeypatch.setenv("PAIRBENCH_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("PAIRBENCH_CACHE", str(tmp_path / "cache"))
     for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "PAIRBENCH_PLUGINS"):
         monkeypatch.delenv(name, raising=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pictures import conformance_folder
 
 from pairbench.interfaces import Component
 from pairbench.registry import installed
@@ -13,6 +14,17 @@ from pairbench.testing import conformance
 # A second recipe of each component, away from its defaults; small, where the default is large.
 VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "mnist_pairs": ({"size": 28, "train_pairs": 20, "validation_pairs": 10, "test_pairs": 10},),
+    "csv": (
+        {"path": f"{conformance_folder()}/same.csv", "image_size": 8, "num_classes": 3},
+        {
+            "path": f"{conformance_folder()}/votes.csv",
+            "task": "preference",
+            "image_size": (8, 6),
+            "color": "gray",
+            "resize": "pad",
+            "train_pairs": 5,
+        },
+    ),
     "mlp": ({"hidden": (8, 8), "embedding_dim": None, "bias": False},),
     "cnn": ({"channels": (4,), "embedding_dim": None},),
     "pooled_cnn": ({"kernel_size": 3, "dropout": 0.0},),

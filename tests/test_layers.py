@@ -23,6 +23,7 @@ LIGHT = [
     "text",
     "render",
     "errors",
+    "telling",
     "templates",
     "seeds",
     "statistics",

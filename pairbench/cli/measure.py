@@ -55,6 +55,7 @@ def run(
     import pairbench
     from pairbench import tables
     from pairbench.progress import display
+    from pairbench.text import printable
 
     names = [name.strip() for name in only.split(",") if name.strip()] if only is not None else []
     if only is not None and not names:
@@ -74,6 +75,10 @@ def run(
             memory_limit=memory_limit,
             display=progress,
         )
+    if quiet or form is not Format.table:
+        # What was left out has to be told even where nothing else is.
+        for note in results.notes:
+            print(printable(note, 1000), file=sys.stderr)
     emit(form, tables.of_results(results), results.to_dict, results.to_csv)
     return 1 if results.failed else 0
 

@@ -1,0 +1,222 @@
+"""From a table of pairs to pools: decode, leave out what cannot be used, split, draw."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from pairbench import SPLITS, DataError, PairPool, PositiveInt, tell_note
+from pairbench_images import pool as pools
+from pairbench_images.decoding import Decoding
+from pairbench_images.drawing import drawn, mapped
+from pairbench_images.files import Contents, contents
+from pairbench_images.naming import Split
+from pairbench_images.options import ImagePairs
+from pairbench_images.splitting import Sharing, Usable, split_pairs
+from pairbench_images.table import Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PairCount = PositiveInt | Literal["all"]
+_REASONS = 3
+
+
+class TablePairs(ImagePairs):
+    """What every dataset has whose pairs are in a list."""
+
+    train_pairs: PairCount = Field(
+        default="all",
+        description="training pairs in a round, drawn anew for each round without replacement; all takes every pair.",
+    )
+    validation_pairs: PairCount = Field(default="all", description="validation pairs in a round, or all.")
+    test_pairs: PairCount = Field(default="all", description="test pairs in a round, or all.")
+
+    @abstractmethod
+    def table(self) -> Table:
+        """The list of pairs.
+
+        Raises:
+            DataError: it is missing or wrong.
+        """
+
+    @property
+    @abstractmethod
+    def sharing(self) -> Sharing:
+        """How pairs are dealt to splits where the list does not say."""
+
+    def digest(self) -> str:
+        """A digest of the list and of every file that it names; tells what is left out where that is known."""
+        table = self.table()
+        read = contents(table.paths)
+        if self.on_error == "raise" and read.unusable:
+            raise _refused(table, read.unusable)
+        distinct, _ = _distinct(read)
+        if pools.known(distinct, self.decoding):
+            for note in _prepared(self, _key(table, read)).notes:
+                tell_note(note)
+        return _key(table, read)[:16]
+
+    def load(self, split: Split, *, rounds: int, seed: int) -> PairPool:
+        """The images of `split`, memory-mapped, and its pairs for each round."""
+        import numpy as np
+        import torch
+
+        table = self.table()
+        prepared = _prepared(self, _key(table, contents(table.paths)))
+        for note in prepared.notes:
+            tell_note(note)
+        mine = np.flatnonzero(prepared.split == SPLITS.index(split))
+        rows, places = np.unique(prepared.images[mine], return_inverse=True)
+        try:
+            file = prepared.pool.view(rows)
+        except (pools.DamagedError, FileNotFoundError) as error:
+            pools.discard(prepared.pool.folder, str(error))
+            decoded_files(table.paths, self.decoding)
+            file = prepared.pool.view(rows)
+        pairs = torch.from_numpy(np.ascontiguousarray(places.reshape(len(mine), -1)))
+        target = torch.from_numpy(np.ascontiguousarray(table.target[prepared.kept[mine]]))
+        asked: int | str = getattr(self, f"{split}_pairs")
+        if isinstance(asked, int):
+            chosen = drawn(len(mine), asked, split, rounds, seed, table.source)
+            pairs, target = pairs[chosen], target[chosen]
+        else:
+            pairs, target = pairs.expand(rounds, *pairs.shape), target.expand(rounds, -1)
+        return PairPool(mapped(file), pairs, target, torch.from_numpy(prepared.classes[rows]), file)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The pairs of a table that can be used.
+
+    kept: (N,) places in the table.
+    images: (N, V) rows of the pool; pictures that are alike pixel for pixel have one row.
+    split: (N,) number in SPLITS, -1 where the pair is left out.
+    classes: (P,) of the images of the pool.
+    """
+
+    pool: pools.Pool
+    kept: NDArray[np.int64]
+    images: NDArray[np.int64]
+    split: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    notes: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=1)
+def _prepared(dataset: TablePairs, _key: str) -> Prepared:
+    import numpy as np
+
+    table = dataset.table()
+    decoded = decoded_files(table.paths, dataset.decoding)
+    unusable = decoded.unusable | _of_two_classes(table, decoded)
+    if unusable and dataset.on_error == "raise":
+        raise _refused(table, unusable)
+    notes = list(table.notes)
+    rows = decoded.rows.copy()
+    rows[list(unusable)] = -1
+    images = rows[table.pairs]
+    kept = np.flatnonzero((images >= 0).all(axis=1))
+    if unusable:
+        notes.append(
+            f"{table.source}: {told_unusable(len(unusable), len(table.paths))} and the {len(images) - len(kept)} pairs "
+            f"with them are left out (dataset.on_error=skip): {_reasons(table, unusable)}"
+        )
+    if not len(kept):
+        raise DataError(f"{table.source}: no pair can be used. {_reasons(table, unusable)}. Mend the files.")
+    usable = Usable(table, kept, images[kept], decoded.pool.hashes)
+    split, more = split_pairs(usable, dataset.sharing)
+    classes = np.full(len(decoded.pool.hashes), -1, dtype=np.int64)
+    known = np.flatnonzero((table.classes >= 0) & (rows >= 0))
+    classes[rows[known]] = table.classes[known]
+    return Prepared(decoded.pool, kept, images[kept], split, classes, (*notes, *more))
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Files and the pool that has their pictures.
+
+    rows: (F,) the row of the pool of each file; one row for all pictures that are alike pixel for pixel.
+    unusable: why a file has none.
+    """
+
+    pool: pools.Pool
+    rows: NDArray[np.int64]
+    unusable: dict[int, str]
+
+
+def decoded_files(paths: list[str], how: Decoding) -> Decoded:
+    """The pictures in `paths`, decoded where they have not been before."""
+    import numpy as np
+
+    read = contents(paths)
+    distinct, of_file = _distinct(read)
+    first: dict[int, int] = {}
+    for file, row in enumerate(of_file.tolist()):
+        first.setdefault(row, file)
+    pool = pools.decoded([paths[first[row]] for row in range(len(distinct))], distinct, how)
+    _, canonical, inverse = np.unique(pool.hashes, axis=0, return_index=True, return_inverse=True)
+    alike = canonical[inverse.reshape(-1)]
+    rows = np.where(of_file >= 0, alike[of_file], -1) if len(distinct) else of_file
+    unusable = dict(read.unusable)
+    if pool.unusable:
+        bad = np.isin(of_file, list(pool.unusable))
+        unusable |= {int(file): pool.unusable[int(of_file[file])] for file in np.flatnonzero(bad)}
+    rows[list(unusable)] = -1
+    return Decoded(pool, rows, dict(sorted(unusable.items())))
+
+
+def _distinct(read: Contents) -> tuple[list[bytes], NDArray[np.int64]]:
+    """The distinct contents, and which of them each file has, -1 where it cannot be read."""
+    import numpy as np
+
+    places: dict[bytes, int] = {}
+    of_file = [places.setdefault(digest, len(places)) if digest else -1 for digest in read.digests]
+    return list(places), np.array(of_file, dtype=np.int64)
+
+
+def _key(table: Table, read: Contents) -> str:
+    digest = hashlib.sha256(table.content.encode())
+    for content in read.digests:
+        digest.update(content or b"unreadable")
+    return digest.hexdigest()
+
+
+def _of_two_classes(table: Table, decoded: Decoded) -> dict[int, str]:
+    """Files whose picture another file has too, under another class."""
+    import numpy as np
+
+    known = np.flatnonzero((table.classes >= 0) & (decoded.rows >= 0))
+    first: dict[int, int] = {}
+    found = {}
+    for file in known.tolist():
+        other = first.setdefault(int(decoded.rows[file]), file)
+        if table.classes[other] != table.classes[file]:
+            found[file] = f"is the same picture as {table.where(other)}, which has another class"
+    return found
+
+
+def told_unusable(count: int, total: int) -> str:
+    """How many images cannot be used, in words."""
+    return f"{count} of {total} images cannot be used"
+
+
+def _reasons(table: Table, unusable: dict[int, str]) -> str:
+    told = [f"{table.where(file)} {unusable[file]}" for file in list(unusable)[:_REASONS]]
+    return "; ".join(told) + ("; ..." if len(unusable) > _REASONS else "")
+
+
+def _refused(table: Table, unusable: dict[int, str]) -> DataError:
+    """The error of files that cannot be used."""
+    first = min(unusable)
+    more = f" {told_unusable(len(unusable), len(table.paths))}." if len(unusable) > 1 else ""
+    return DataError(
+        f"{table.source}, {table.where(first)} {unusable[first]}.{more} Mend it, or leave such images out with "
+        "dataset.on_error=skip."
+    )

@@ -1,0 +1,51 @@
+"""Where decoded images are kept between runs; all of it may be deleted at any time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from pairbench import StoreError
+
+STALE_SECONDS = 24 * 3600
+
+
+def folder() -> Path:
+    """The folder of decoded images: below PAIRBENCH_CACHE, else below pairbench's folder in the user's cache."""
+    own = os.environ.get("PAIRBENCH_CACHE")
+    place = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "pairbench"
+    return place.expanduser() / "pools"
+
+
+def made(place: Path) -> Path:
+    """`place`, made where it is not there.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(place, error) from error
+    return place
+
+
+def unwritable(place: Path, error: OSError) -> StoreError:
+    """The error of a cache that cannot be written."""
+    mend = "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Mend that"
+    return StoreError(
+        f"decoded images cannot be kept in {place} ({error.strerror or error}). {mend}, or set PAIRBENCH_CACHE to "
+        "another folder, and run the same command again."
+    )
+
+
+def sweep(place: Path) -> None:
+    """Delete what interrupted runs have left in `place`, once it is a day old."""
+    for left in place.glob("tmp-*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(left)

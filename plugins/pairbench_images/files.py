@@ -1,0 +1,228 @@
+"""Files inside a folder: which path is safe to open, and what a file's content is known by."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from io import BufferedReader
+from itertools import islice
+from pathlib import Path
+
+from pairbench import printable, tell_progress
+from pairbench_images import cache
+from pairbench_images.naming import cores
+
+MAX_BYTES = 2**30
+# A file that changed this shortly ago may change again without its times telling.
+_SETTLED_NS = 2 * 10**9
+_AT_ONCE = 512
+
+
+class UnusableError(Exception):
+    """A file that cannot be used; the message is the reason in a few words."""
+
+
+class OutsideError(Exception):
+    """A path that leads out of its folder; the message says how."""
+
+
+class Root:
+    """A folder that no path leads out of, symbolic links followed."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = os.path.realpath(folder)
+        self._parents: dict[str, str] = {}
+
+    def inside(self, name: str) -> str:
+        """The absolute path of the file that is called `name` in this folder; the file need not be there.
+
+        Raises:
+            OutsideError: the path is absolute, has a `..`, or leads out of the folder by a symbolic link.
+        """
+        if name[:1] in ("/", "\\") or name[1:2] == ":":
+            raise OutsideError("is an absolute path")
+        parts = name.replace("\\", "/").split("/")
+        if ".." in parts:
+            raise OutsideError("has '..' in it")
+        parent, _, last = f"{self.folder}/{name}".rpartition("/")
+        if parent not in self._parents:
+            self._parents[parent] = os.path.realpath(parent)
+        path = f"{self._parents[parent]}/{last}"
+        with suppress(OSError, ValueError):
+            if stat.S_ISLNK(os.lstat(path).st_mode):
+                path = os.path.realpath(path)
+        if path != self.folder and not path.startswith(self.folder.rstrip("/") + "/"):
+            raise OutsideError("leads outside by a symbolic link")
+        return path
+
+
+def opened(path: str) -> BufferedReader:
+    """The regular file at `path`, open for reading; never waits for a pipe or a device.
+
+    Raises:
+        UnusableError: there is no such file, it is no regular file, or it may not be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        # Asked before it is opened too, since opening a device may have effects.
+        _check(Path(path).stat())
+        handle = os.open(path, flags | getattr(os, "O_NOCTTY", 0))
+    except (OSError, ValueError) as error:
+        raise UnusableError(_reason(error)) from error
+    try:
+        _check(os.fstat(handle))
+    except BaseException:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "rb")
+
+
+def _check(info: os.stat_result) -> None:
+    if not stat.S_ISREG(info.st_mode):
+        raise UnusableError("is a folder" if stat.S_ISDIR(info.st_mode) else "is not a regular file")
+    if info.st_size > MAX_BYTES:
+        raise UnusableError(f"has more than {MAX_BYTES // 2**20} MiB")
+    if not info.st_size:
+        raise UnusableError("is empty")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "is missing"
+    if isinstance(error, PermissionError):
+        return "may not be read"
+    return printable(getattr(error, "strerror", None) or str(error), 80)
+
+
+@dataclass
+class Contents:
+    """What files hold: for each a digest of its content, b"" where it cannot be read, with the reason."""
+
+    digests: list[bytes] = field(default_factory=list)
+    unusable: dict[int, str] = field(default_factory=dict)
+
+
+def contents(paths: Sequence[str]) -> Contents:
+    """The digest of each file; one that has not changed since it was last read is not read again."""
+    found = Contents()
+    known = _Known()
+    with ThreadPoolExecutor(cores()) as threads, known:
+        remaining = iter(paths)
+        while batch := list(islice(remaining, _AT_ONCE)):
+            for answer in threads.map(_digest, batch, known.of(batch)):
+                if answer.reason:
+                    found.unusable[len(found.digests)] = answer.reason
+                found.digests.append(answer.digest)
+                if answer.stamp and time.time_ns() - max(answer.stamp[1:3]) > _SETTLED_NS:
+                    known.keep(answer)
+            tell_progress(len(found.digests), len(paths), "reading files")
+    return found
+
+
+Stamp = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What was found about one file; stamp is None where its digest was known already."""
+
+    path: str
+    digest: bytes = b""
+    stamp: Stamp | None = None
+    reason: str = ""
+
+
+def _stamp(info: os.stat_result) -> Stamp:
+    return (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
+
+
+def _digest(path: str, known: tuple[Stamp, bytes] | None) -> _Answer:
+    try:
+        if known and _stamp(Path(path).stat()) == known[0]:
+            return _Answer(path, known[1])
+        with opened(path) as stream:
+            stamp = _stamp(os.fstat(stream.fileno()))
+            return _Answer(path, hashlib.file_digest(stream, _blake).digest(), stamp)
+    except UnusableError as error:
+        return _Answer(path, reason=str(error))
+    except (OSError, ValueError) as error:
+        return _Answer(path, reason=_reason(error))
+
+
+def _blake() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16)
+
+
+class _Known:
+    """Digests of files by path, size, times and inode, kept on disk; damage or a missing file only cost time."""
+
+    def __init__(self) -> None:
+        self._file = cache.folder() / "digests.sqlite"
+        self._base: sqlite3.Connection | None = None
+        self._new: list[tuple[str, int, int, int, int, bytes, bytes]] = []
+
+    def __enter__(self) -> _Known:
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._base = self._open()
+        except sqlite3.OperationalError:
+            self._base = None
+        except sqlite3.DatabaseError:
+            # Not a database any more.
+            with suppress(OSError, sqlite3.Error):
+                self._file.unlink()
+                self._base = self._open()
+        except OSError:
+            self._base = None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._base is None:
+            return
+        with suppress(sqlite3.Error), closing(self._base) as base:
+            base.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)", self._new)
+            base.commit()
+
+    def _open(self) -> sqlite3.Connection:
+        base = sqlite3.connect(self._file, timeout=5)
+        base.execute(
+            "CREATE TABLE IF NOT EXISTS digests "
+            "(path TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, digest BLOB, sum BLOB) WITHOUT ROWID"
+        )
+        return base
+
+    def of(self, paths: Sequence[str]) -> Iterator[tuple[Stamp, bytes] | None]:
+        """What is known of each path, or None."""
+        rows: dict[str, tuple[Stamp, bytes]] = {}
+        if self._base is not None:
+            names = [path for path in paths if path.isprintable()]
+            marks = ",".join("?" * len(names))
+            try:
+                for path, *stamp, digest, check in self._base.execute(
+                    f"SELECT * FROM digests WHERE path IN ({marks})", names
+                ):
+                    if check == _sum(path, stamp, digest):
+                        rows[path] = ((stamp[0], stamp[1], stamp[2], stamp[3]), digest)
+            except (sqlite3.Error, UnicodeError, OverflowError):
+                rows = {}
+        return (rows.get(path) for path in paths)
+
+    def keep(self, answer: _Answer) -> None:
+        """Remember a digest."""
+        assert answer.stamp is not None
+        # A name that is no text, or has letters that a database may change, is read anew each time.
+        if answer.path.isprintable() and all(-(2**63) <= number < 2**63 for number in answer.stamp):
+            self._new.append(
+                (answer.path, *answer.stamp, answer.digest, _sum(answer.path, answer.stamp, answer.digest))
+            )
+
+
+def _sum(path: str, stamp: Sequence[int], digest: bytes) -> bytes:
+    return hashlib.blake2b(repr((path, *stamp, digest)).encode(), digest_size=8).digest()

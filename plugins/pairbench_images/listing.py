@@ -1,0 +1,188 @@
+"""From a CSV file to a table of pairs."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairbench import DataError, PairTask, printable
+from pairbench_images.files import OutsideError, Root
+from pairbench_images.naming import named, natural
+from pairbench_images.records import Records
+from pairbench_images.table import SPLIT_NAMES, Table, label_of, labels_expected
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the columns; None where the list has no such column, or where it is taken only if it is there.
+
+    images: of the files of a pair, in the order of the task's views.
+    classes: of the class of each file, in the same order.
+    """
+
+    images: tuple[str, ...]
+    label: str
+    split: str | None
+    group: str | None
+    classes: tuple[str | None, ...]
+
+
+@dataclass
+class _Files:
+    """The files that a list names, each once, with the class that it gives them."""
+
+    root: Root
+    names: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
+    classes: dict[int, tuple[str, int]] = field(default_factory=dict)
+
+    def place(self, name: str, records: Records) -> int:
+        if name not in self.places:
+            if not name.strip():
+                raise records.wrong("no file named: expected the path of an image.")
+            try:
+                path = self.root.inside(name)
+            except OutsideError as error:
+                raise records.wrong(
+                    f"{named(name)} {error}: expected a path inside {printable(self.root.folder, 120)}.",
+                    "Write it so, or set dataset.root.",
+                ) from None
+            self.places[name] = len(self.names)
+            self.names.append(name)
+            self.paths.append(path)
+        return self.places[name]
+
+    def set_class(self, place: int, text: str, records: Records) -> None:
+        if not text:
+            return
+        before, row = self.classes.setdefault(place, (text, records.row))
+        if before != text:
+            raise records.wrong(
+                f"{named(self.names[place])} has class {named(text)}, and in row {row} it has {named(before)}.",
+                "Mend one of them.",
+            )
+
+
+def read(path: Path, delimiter: str, root: Path, columns: Columns, task: PairTask) -> Table:
+    """The table that a CSV file lists.
+
+    Raises:
+        DataError: a column, a row or a label is wrong; the message names it.
+    """
+    import numpy as np
+
+    records = Records(path, delimiter)
+    files = _Files(Root(root))
+    pairs, rows, splits, groups = array("q"), array("q"), array("b"), array("q")
+    labels = array("d")
+    group_places: dict[str, int] = {}
+    found: _Places | None = None
+    for fields in records:
+        found = found or _places(records, columns, task)
+        places = [files.place(fields[column], records) for column in found.images]
+        pairs.extend(places)
+        for place, column in zip(places, found.classes, strict=True):
+            if column is not None:
+                files.set_class(place, fields[column].strip(), records)
+        label = label_of(fields[found.label], task)
+        if label is None:
+            raise records.wrong(f"label {named(fields[found.label])} is wrong: expected {labels_expected(task)}.")
+        labels.append(label)
+        rows.append(records.row)
+        if found.split is not None:
+            splits.append(_split(fields[found.split], records))
+        if found.group is not None:
+            groups.append(group_places.setdefault(fields[found.group], len(group_places)))
+    if found is None:
+        _places(records, columns, task)
+        raise DataError(f"{records.name} has a header and no pair. Add a row for each pair.")
+    kind = np.float32 if task.kind == "preference" else np.int64
+    classes, notes = _classes(files, records, found, task)
+    return Table(
+        source=records.name,
+        names=files.names,
+        paths=files.paths,
+        pairs=np.array(pairs, dtype=np.int64).reshape(-1, task.views),
+        target=np.array(labels).astype(kind),
+        rows=np.array(rows, dtype=np.int64),
+        classes=classes,
+        split=None if found.split is None else np.array(splits, dtype=np.int64),
+        group=None if found.group is None else np.array(groups, dtype=np.int64),
+        content=records.content,
+        notes=notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where in a record the columns are."""
+
+    images: list[int]
+    label: int
+    split: int | None
+    group: int | None
+    classes: list[int | None]
+
+
+def _places(records: Records, columns: Columns, task: PairTask) -> _Places:
+    options = ("first", "second", "third")
+    images: list[Any] = [records.column(name, option) for name, option in zip(columns.images, options, strict=False)]
+    label: Any = records.column(columns.label, "label")
+    split = records.column(columns.split or "split", "split", needed=columns.split is not None)
+    group = records.column(columns.group or "group", "group", needed=columns.group is not None)
+    classes = [
+        records.column(name or f"{option}_class", f"{option}_class", needed=name is not None)
+        for name, option in zip(columns.classes[: task.views], options, strict=False)
+    ]
+    if task.num_classes is not None and all(column is None for column in classes):
+        records.column("first_class", "first_class")
+    return _Places(images, label, split, group, classes)
+
+
+def _split(text: str, records: Records) -> int:
+    number = SPLIT_NAMES.get(text.strip().lower())
+    if number is None:
+        raise records.wrong(f"split {named(text)} is wrong: expected train, validation or test.")
+    return number
+
+
+def _classes(
+    files: _Files, records: Records, found: _Places, task: PairTask
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The class of each file, and what has to be told about them."""
+    import numpy as np
+
+    classes = np.full(len(files.names), -1, dtype=np.int64)
+    if task.num_classes is None:
+        given = [records.header[column] for column in found.classes if column is not None]
+        note = f"classes in {', '.join(map(printable, given))} are not used: set dataset.num_classes to use them"
+        return classes, (note,) if given else ()
+    texts = {text for text, _ in files.classes.values()}
+    numbers = _numbers(texts, task.num_classes, records)
+    for place, (text, row) in files.classes.items():
+        if text not in numbers:
+            records.row = row
+            raise records.wrong(
+                f"class {named(text)} is wrong: expected a whole number from 0 to {task.num_classes - 1}.",
+                "Mend that row or dataset.num_classes.",
+            )
+        classes[place] = numbers[text]
+    return classes, ()
+
+
+def _numbers(texts: set[str], most: int, records: Records) -> dict[str, int]:
+    """The number of each class: as written, or where they are names, their place in natural order."""
+    if all(text.isdecimal() and text.isascii() for text in texts):
+        return {text: int(text) for text in texts if len(text) < 10 and int(text) < most}
+    if len(texts) > most:
+        raise DataError(
+            f"{records.name} names {len(texts)} classes: expected at most {most}. Set dataset.num_classes={len(texts)}."
+        )
+    return {text: number for number, text in enumerate(sorted(texts, key=natural))}

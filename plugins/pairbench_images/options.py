@@ -1,0 +1,55 @@
+"""The options that every dataset of image files has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from pairbench import PairDataset, PositiveInt, fitted
+from pairbench_images.decoding import Decoding
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+Side = Annotated[int, Field(ge=1, le=4096)]
+MAX_PIXELS = 64_000_000
+
+
+class ImagePairs(PairDataset):
+    """What every dataset of image files has."""
+
+    image_size: Side | tuple[Side, Side] = Field(
+        default=32, description="height and width that images are scaled to: one number for both, or [H,W]."
+    )
+    color: Literal["rgb", "gray"] = Field(default="rgb", description="rgb has three channels, gray has one.")
+    resize: Literal["stretch", "crop", "pad"] = Field(
+        default="stretch",
+        description="stretch changes proportions; crop fills the size and cuts off what is too much on both sides; pad "
+        "fits the image in and fills up with black.",
+    )
+    max_pixels: PositiveInt = Field(
+        default=MAX_PIXELS, description="files with more pixels than this are refused before they are decoded."
+    )
+    on_error: Literal["raise", "skip"] = Field(
+        default="raise",
+        description="raise stops at files that cannot be used and names the first; skip leaves them and their pairs "
+        "out, and the results say how many.",
+    )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        height, width = self.image_size if isinstance(self.image_size, tuple) else (self.image_size,) * 2
+        return (1 if self.color == "gray" else 3, height, width)
+
+    @property
+    def decoding(self) -> Decoding:
+        """How its files become pixels."""
+        return Decoding(self.image_shape, self.resize, self.max_pixels)
+
+    def pixels(self, image: Image) -> NDArray[np.uint8]:
+        """A picture from anywhere as an image of this dataset's pool, (C, H, W) uint8."""
+        return fitted(image, self.image_shape, self.resize)

@@ -1,0 +1,86 @@
+"""A list of pairs as arrays: which files, which rows of them each pair has, what is right, and which split it is in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pairbench import SPLITS, PairTask, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SPLIT_NAMES = {
+    name: number
+    for number, names in enumerate((("train", "training"), ("validation", "valid", "val", "dev"), ("test", "testing")))
+    for name in names
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """N pairs over F files.
+
+    source: the file that lists the pairs, for messages.
+    names: (F,) how the list calls each file.
+    paths: (F,) where each file is.
+    pairs: (N, V) int64, places in `names`.
+    target: (N,) int64 outcome, or float32 probability of outcome 1.
+    rows: (N,) int64, where the list has each pair, counted as a spreadsheet does: 1 is the header.
+    classes: (F,) int64, -1 where unknown.
+    split: (N,) int64 number in SPLITS, or None where the list does not say.
+    group: (N,) int64 number of the group, or None.
+    content: a digest of the list.
+    notes: what a reader of the results has to know.
+    """
+
+    source: str
+    names: list[str]
+    paths: list[str]
+    pairs: NDArray[np.int64]
+    target: NDArray[np.generic]
+    rows: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    split: NDArray[np.int64] | None
+    group: NDArray[np.int64] | None
+    content: str
+    notes: tuple[str, ...] = field(default=())
+
+    def where(self, file: int) -> str:
+        """A file with the first row that names it, in words."""
+        import numpy as np
+
+        first = int(np.argmax((self.pairs == file).any(axis=1)))
+        return f"row {self.rows[first]}: {shown(self.names[file])}"
+
+    def split_name(self, pair: int) -> str:
+        """The split that the list puts a pair into."""
+        return SPLITS[int(self.split[pair])] if self.split is not None else ""
+
+
+def shown(name: str) -> str:
+    """A file's name, safe to print and short enough for a line."""
+    return printable(name if len(name) <= 90 else f"…{name[-89:]}", 90)
+
+
+def label_of(text: str, task: PairTask) -> float | None:
+    """The target that `text` writes: 0, 1, the name of an outcome, or for preference a share; None where it is none."""
+    named = text.strip().lower()
+    if named in task.outcomes:
+        return float(task.outcomes.index(named))
+    try:
+        value = float(named)
+    except ValueError:
+        return None
+    if not 0 <= value <= 1 or (task.kind != "preference" and value not in (0, 1)):
+        return None
+    return value
+
+
+def labels_expected(task: PairTask) -> str:
+    """What a label must be, in words."""
+    names = " or ".join(task.outcomes)
+    if task.kind == "preference":
+        return f"{names}, or the share of votes for the second, from 0 to 1"
+    return f"0 or 1 ({names})"
