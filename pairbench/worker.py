@@ -33,7 +33,7 @@ from pairbench.registry import reason_of
 from pairbench.store import Store
 from pairbench.telling import heard, heard_by
 from pairbench.timing import measure
-from pairbench.training.engines import Choice, check_compiler, remember, settle, train_rounds
+from pairbench.training.engines import Choice, check_compiler, one_by_one, remember, settle, train_rounds
 from pairbench.training.loop import RoundSplits
 from pairbench.training.shelf import Shelf
 
@@ -204,9 +204,9 @@ def choice_file(folder: Path, member: int) -> Path:
     return folder / f"engine-{member}.json"
 
 
-def train_singly(folder: Path, member: int, reason: str) -> None:
+def train_singly(job: Job, folder: Path, member: int, reason: str) -> None:
     """Let the rounds of `member` be trained one by one from now on."""
-    remember(Choice("loop", "fp32", False, reason), choice_file(folder, member))
+    remember(one_by_one(job.members[member].config, reason), choice_file(folder, member))
 
 
 def take_timings_in_turn(job: Job, numbers: list[int], emit: Emit) -> None:

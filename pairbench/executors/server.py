@@ -137,7 +137,7 @@ class Server:
             left = [index for index in task.rounds if index not in ended]
             if len(task.rounds) > 1 and not self.job.members[task.member].config.train.carry_over:
                 # Alone, each round shows whether it is the one that takes its process along.
-                worker.train_singly(place, task.member, f"stacked, the worker ended: {error['reason']}")
+                worker.train_singly(self.job, place, task.member, f"stacked, the worker ended: {error['reason']}")
                 self._split(task.member, left)
             else:
                 self._fail(task, left, error)

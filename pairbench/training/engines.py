@@ -102,8 +102,13 @@ def _choose_anyhow(config: RunConfig, device: torch.device, numbers: Sequence[in
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - training will show what is wrong, and record it
-        precision = "bf16" if config.train.precision == "bf16" else "fp32"
-        return Choice("loop", precision, config.train.compile == "on", f"could not measure: {_line(error)}")
+        return one_by_one(config, f"could not measure: {_line(error)}")
+
+
+def one_by_one(config: RunConfig, reason: str) -> Choice:
+    """The engine `loop` with what `config` asks for, for `reason`."""
+    precision = "bf16" if config.train.precision == "bf16" else "fp32"
+    return Choice("loop", precision, config.train.compile == "on", reason)
 
 
 def _wait_for(lock: IO[str]) -> None:
