@@ -58,6 +58,41 @@ def votes(folder: Path, count: int = 40) -> Path:
     return listed(folder / "votes.csv", ("first", "second", "third", "label"), rows)
 
 
+def class_folders(folder: Path, count: int = 12, classes: Sequence[str] = ("class 1", "class 2", "class 10")) -> Path:
+    """A folder of pictures for each class."""
+    for number, name in enumerate(classes):
+        for place in range(count):
+            picture(folder / name / f"{place}.png", 20_000 + 1000 * number + place)
+    return folder
+
+
+def bapps(folder: Path, count: int = 8) -> Path:
+    """A set in the layout of BAPPS, 2AFC part: two subsets of train, one of val."""
+    for number, place in enumerate(("train/cnn", "train/traditional", "val/superres")):
+        for triplet in range(count):
+            for part, name in enumerate(("ref", "p0", "p1")):
+                seed = 40_000 + 1000 * number + 10 * triplet + part
+                picture(folder / "2afc" / place / name / f"{triplet:06d}.png", seed)
+            judge = folder / "2afc" / place / "judge" / f"{triplet:06d}.npy"
+            judge.parent.mkdir(parents=True, exist_ok=True)
+            np.save(judge, np.array([triplet % 6 / 5], dtype=np.float32))
+    return folder
+
+
+def nights(folder: Path, count: int = 20) -> Path:
+    """A set in the layout of NIGHTS; the first triplet has too few votes."""
+    header = ("id", "left_vote", "right_vote", "votes", "ref_path", "left_path", "right_path", "split", "is_imagenet")
+    rows = []
+    for number in range(count):
+        names = [f"{part}/000/{number:03d}.png" for part in ("ref", "distort/left", "distort/right")]
+        for place, name in enumerate(names):
+            picture(folder / name, 60_000 + 3 * number + place)
+        split, right = ("train", "val", "test", "train")[number % 4], number // 4 % 2
+        rows.append((number, 1 - right, right, 6 if number else 5, *names, split, number % 3 == 0))
+    listed(folder / "data.csv", header, rows)
+    return folder
+
+
 @functools.cache
 def conformance_folder() -> Path:
     """A folder with one small set in each layout, made once and deleted at the end."""
@@ -65,4 +100,7 @@ def conformance_folder() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     pairs_of_classes(folder)
     votes(folder)
+    class_folders(folder / "classes")
+    bapps(folder / "bapps")
+    nights(folder / "nights")
     return folder

@@ -25,6 +25,15 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
             "train_pairs": 5,
         },
     ),
+    "image_folder": (
+        {"path": f"{conformance_folder()}/classes", "image_size": 8, "train_pairs": 20},
+        {"path": f"{conformance_folder()}/classes", "task": "ordering", "color": "gray", "num_classes": 3},
+    ),
+    "bapps": (
+        {"path": f"{conformance_folder()}/bapps", "image_size": 8, "validation_share": 0.3},
+        {"path": f"{conformance_folder()}/bapps/2afc", "image_size": 8, "train_subsets": ("cnn",)},
+    ),
+    "nights": ({"path": f"{conformance_folder()}/nights", "image_size": 8},),
     "mlp": ({"hidden": (8, 8), "embedding_dim": None, "bias": False},),
     "cnn": ({"channels": (4,), "embedding_dim": None},),
     "pooled_cnn": ({"kernel_size": 3, "dropout": 0.0},),

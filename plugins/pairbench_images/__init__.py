@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pairbench
+from pairbench_images.bapps import Bapps
 from pairbench_images.csv_pairs import CsvPairs
+from pairbench_images.image_folder import ImageFolder
+from pairbench_images.nights import Nights
 
 
 @pairbench.hookimpl
 def pairbench_components() -> list[type[pairbench.Component]]:
     """The parts of this plugin."""
-    return [CsvPairs]
+    return [CsvPairs, ImageFolder, Bapps, Nights]

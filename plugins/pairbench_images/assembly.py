@@ -6,6 +6,7 @@ import functools
 import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -54,14 +55,11 @@ class TablePairs(ImagePairs):
     def digest(self) -> str:
         """A digest of the list and of every file that it names; tells what is left out where that is known."""
         table = self.table()
-        read = contents(table.paths)
-        if self.on_error == "raise" and read.unusable:
-            raise _refused(table, read.unusable)
-        distinct, _ = _distinct(read)
-        if pools.known(distinct, self.decoding):
-            for note in _prepared(self, _key(table, read)).notes:
+        key = checked_key(self, table)
+        if is_decoded(self, table):
+            for note in _prepared(self, key).notes:
                 tell_note(note)
-        return _key(table, read)[:16]
+        return key[:16]
 
     def load(self, split: Split, *, rounds: int, seed: int) -> PairPool:
         """The images of `split`, memory-mapped, and its pairs for each round."""
@@ -69,17 +67,12 @@ class TablePairs(ImagePairs):
         import torch
 
         table = self.table()
-        prepared = _prepared(self, _key(table, contents(table.paths)))
+        prepared = _prepared(self, checked_key(self, table))
         for note in prepared.notes:
             tell_note(note)
         mine = np.flatnonzero(prepared.split == SPLITS.index(split))
         rows, places = np.unique(prepared.images[mine], return_inverse=True)
-        try:
-            file = prepared.pool.view(rows)
-        except (pools.DamagedError, FileNotFoundError) as error:
-            pools.discard(prepared.pool.folder, str(error))
-            decoded_files(table.paths, self.decoding)
-            file = prepared.pool.view(rows)
+        file = view_of(self, table, prepared.pool, rows)
         pairs = torch.from_numpy(np.ascontiguousarray(places.reshape(len(mine), -1)))
         target = torch.from_numpy(np.ascontiguousarray(table.target[prepared.kept[mine]]))
         asked: int | str = getattr(self, f"{split}_pairs")
@@ -114,28 +107,24 @@ def _prepared(dataset: TablePairs, _key: str) -> Prepared:
     import numpy as np
 
     table = dataset.table()
-    decoded = decoded_files(table.paths, dataset.decoding)
-    unusable = decoded.unusable | _of_two_classes(table, decoded)
-    if unusable and dataset.on_error == "raise":
-        raise _refused(table, unusable)
+    screened = screen(dataset, table)
+    rows, unusable, pool = screened.rows, screened.unusable, screened.pool
     notes = list(table.notes)
-    rows = decoded.rows.copy()
-    rows[list(unusable)] = -1
     images = rows[table.pairs]
     kept = np.flatnonzero((images >= 0).all(axis=1))
     if unusable:
         notes.append(
             f"{table.source}: {told_unusable(len(unusable), len(table.paths))} and the {len(images) - len(kept)} pairs "
-            f"with them are left out (dataset.on_error=skip): {_reasons(table, unusable)}"
+            f"with them are left out (dataset.on_error=skip): {reasons(table, unusable)}"
         )
     if not len(kept):
-        raise DataError(f"{table.source}: no pair can be used. {_reasons(table, unusable)}. Mend the files.")
-    usable = Usable(table, kept, images[kept], decoded.pool.hashes)
+        raise DataError(f"{table.source}: no pair can be used. {reasons(table, unusable)}. Mend the files.")
+    usable = Usable(table, kept, images[kept], pool.hashes)
     split, more = split_pairs(usable, dataset.sharing)
-    classes = np.full(len(decoded.pool.hashes), -1, dtype=np.int64)
+    classes = np.full(len(pool.hashes), -1, dtype=np.int64)
     known = np.flatnonzero((table.classes >= 0) & (rows >= 0))
     classes[rows[known]] = table.classes[known]
-    return Prepared(decoded.pool, kept, images[kept], split, classes, (*notes, *more))
+    return Prepared(pool, kept, images[kept], split, classes, (*notes, *more))
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +138,51 @@ class Decoded:
     pool: pools.Pool
     rows: NDArray[np.int64]
     unusable: dict[int, str]
+
+
+def checked_key(dataset: ImagePairs, table: Table) -> str:
+    """A digest of a table and of the content of its files.
+
+    Raises:
+        DataError: one cannot be read, and such are not to be left out.
+    """
+    read = contents(table.paths)
+    if dataset.on_error == "raise" and read.unusable:
+        raise _refused(table, read.unusable)
+    digest = hashlib.sha256(table.content.encode())
+    for content in read.digests:
+        digest.update(content or b"unreadable")
+    return digest.hexdigest()
+
+
+def is_decoded(dataset: ImagePairs, table: Table) -> bool:
+    """Whether the files of a table have been decoded before."""
+    distinct, _ = _distinct(contents(table.paths))
+    return pools.known(distinct, dataset.decoding) is not None
+
+
+def screen(dataset: ImagePairs, table: Table) -> Decoded:
+    """The pictures of a table, decoded, without those that cannot be used.
+
+    Raises:
+        DataError: there are such, and they are not to be left out.
+    """
+    decoded = decoded_files(table.paths, dataset.decoding)
+    unusable = dict(sorted((decoded.unusable | _of_two_classes(table, decoded)).items()))
+    if unusable and dataset.on_error == "raise":
+        raise _refused(table, unusable)
+    rows = decoded.rows.copy()
+    rows[list(unusable)] = -1
+    return Decoded(decoded.pool, rows, unusable)
+
+
+def view_of(dataset: ImagePairs, table: Table, pool: pools.Pool, rows: NDArray[np.int64]) -> Path:
+    """The file with the images `rows` of a pool, which is decoded anew where it was damaged."""
+    try:
+        return pool.view(rows)
+    except (pools.DamagedError, FileNotFoundError) as error:
+        pools.discard(pool.folder, str(error))
+        return decoded_files(table.paths, dataset.decoding).pool.view(rows)
 
 
 def decoded_files(paths: list[str], how: Decoding) -> Decoded:
@@ -181,13 +215,6 @@ def _distinct(read: Contents) -> tuple[list[bytes], NDArray[np.int64]]:
     return list(places), np.array(of_file, dtype=np.int64)
 
 
-def _key(table: Table, read: Contents) -> str:
-    digest = hashlib.sha256(table.content.encode())
-    for content in read.digests:
-        digest.update(content or b"unreadable")
-    return digest.hexdigest()
-
-
 def _of_two_classes(table: Table, decoded: Decoded) -> dict[int, str]:
     """Files whose picture another file has too, under another class."""
     import numpy as np
@@ -207,7 +234,7 @@ def told_unusable(count: int, total: int) -> str:
     return f"{count} of {total} images cannot be used"
 
 
-def _reasons(table: Table, unusable: dict[int, str]) -> str:
+def reasons(table: Table, unusable: dict[int, str]) -> str:
     told = [f"{table.where(file)} {unusable[file]}" for file in list(unusable)[:_REASONS]]
     return "; ".join(told) + ("; ..." if len(unusable) > _REASONS else "")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pairbench import DataError
 from pairbench_images.naming import Split
@@ -46,3 +46,34 @@ def generator(split: Split, seed: int, number: int) -> Generator:
 
     stream = hashlib.sha256(f"{split}/{seed}/{number}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(stream[:8], "big") >> 1)
+
+
+def class_pairs(
+    labels: Tensor, count: int, kind: Literal["verification", "ordering"], split: Split, seed: int, number: int
+) -> Tensor:
+    """(count, 2) places in `labels` (n,), sorted classes: two different images each, for one round.
+
+    For verification every second pair is of one class.
+    """
+    import torch
+
+    chance = generator(split, seed, number)
+    sizes = torch.bincount(labels)
+    starts = sizes.cumsum(0) - sizes
+
+    def below(limit: Tensor) -> Tensor:
+        return (torch.rand(limit.shape, generator=chance, dtype=torch.float64) * limit).long().clamp(max=limit - 1)
+
+    total = torch.tensor(len(labels))
+    first = below(total.expand(count))
+    if kind == "ordering":
+        second = (first + 1 + below((total - 1).expand(count))) % total
+        return torch.stack([first, second], dim=1)
+    several = (sizes[labels] > 1).nonzero().flatten()
+    alike = torch.arange(count) % 2 == 0
+    first = torch.where(alike, several[below(torch.tensor(len(several)).expand(count))], first)
+    start, size = starts[labels[first]], sizes[labels[first]]
+    same = start + (first - start + 1 + below((size - 1).clamp(min=1))) % size
+    other = below(total - size)
+    other = other + size * (other >= start)
+    return torch.stack([first, torch.where(alike, same, other)], dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,8 +71,13 @@ class _Files:
             )
 
 
-def read(path: Path, delimiter: str, root: Path, columns: Columns, task: PairTask) -> Table:
+Judge = Callable[[list[str], Records], float | None]
+
+
+def read(path: Path, delimiter: str, root: Path, columns: Columns, task: PairTask, judge: Judge | None = None) -> Table:
     """The table that a CSV file lists.
+
+    judge: gives the target of a record in place of a column of labels; None leaves the record out.
 
     Raises:
         DataError: a column, a row or a label is wrong; the message names it.
@@ -86,15 +92,15 @@ def read(path: Path, delimiter: str, root: Path, columns: Columns, task: PairTas
     found: _Places | None = None
     for fields in records:
         found = found or _places(records, columns, task)
+        target = judge(fields, records) if judge else _label(fields[found.label], records, task)
+        if target is None:
+            continue
         places = [files.place(fields[column], records) for column in found.images]
         pairs.extend(places)
         for place, column in zip(places, found.classes, strict=True):
             if column is not None:
                 files.set_class(place, fields[column].strip(), records)
-        label = label_of(fields[found.label], task)
-        if label is None:
-            raise records.wrong(f"label {named(fields[found.label])} is wrong: expected {labels_expected(task)}.")
-        labels.append(label)
+        labels.append(target)
         rows.append(records.row)
         if found.split is not None:
             splits.append(_split(fields[found.split], records))
@@ -102,6 +108,7 @@ def read(path: Path, delimiter: str, root: Path, columns: Columns, task: PairTas
             groups.append(group_places.setdefault(fields[found.group], len(group_places)))
     if found is None:
         _places(records, columns, task)
+    if found is None or not rows:
         raise DataError(f"{records.name} has a header and no pair. Add a row for each pair.")
     kind = np.float32 if task.kind == "preference" else np.int64
     classes, notes = _classes(files, records, found, task)
@@ -144,6 +151,13 @@ def _places(records: Records, columns: Columns, task: PairTask) -> _Places:
     if task.num_classes is not None and all(column is None for column in classes):
         records.column("first_class", "first_class")
     return _Places(images, label, split, group, classes)
+
+
+def _label(text: str, records: Records, task: PairTask) -> float:
+    label = label_of(text, task)
+    if label is None:
+        raise records.wrong(f"label {named(text)} is wrong: expected {labels_expected(task)}.")
+    return label
 
 
 def _split(text: str, records: Records) -> int:

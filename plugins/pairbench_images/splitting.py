@@ -128,15 +128,15 @@ def _one_by_one(usable: Usable, sharing: Sharing) -> NDArray[np.int64]:
 
     table = usable.table
     used = np.unique(usable.images)
-    lots = _lots(usable.hashes[used], sharing.seed)
+    drawn = lots(usable.hashes[used], sharing.seed)
     if table.group is None:
         dealt = np.full(len(usable.hashes), -1, dtype=np.int64)
-        dealt[used[np.argsort(lots, kind="stable")]] = _cut(len(used), sharing)
+        dealt[used[np.argsort(drawn, kind="stable")]] = _cut(len(used), sharing)
         of_pair = dealt[usable.images]
         same: NDArray[np.bool_] = (of_pair == of_pair[:, :1]).all(axis=1)
         return np.where(same, of_pair[:, 0], -1)
     lot_of = np.zeros(len(usable.hashes), dtype=np.uint64)
-    lot_of[used] = lots
+    lot_of[used] = drawn
     groups, group = np.unique(table.group[usable.kept], return_inverse=True)
     least = np.full(len(groups), np.iinfo(np.uint64).max, dtype=np.uint64)
     np.minimum.at(least, group, lot_of[usable.images].min(axis=1))
@@ -184,7 +184,7 @@ def _deal(component: NDArray[np.int64], usable: Usable, shares: tuple[float, ...
     sizes = np.bincount(component)
     used = np.unique(usable.images)
     lot_of = np.zeros(len(usable.hashes), dtype=np.uint64)
-    lot_of[used] = _lots(usable.hashes[used], seed)
+    lot_of[used] = lots(usable.hashes[used], seed)
     least = np.full(len(sizes), np.iinfo(np.uint64).max, dtype=np.uint64)
     np.minimum.at(least, component, lot_of[usable.images].min(axis=1))
     lacking = [share * len(component) for share in shares]
@@ -196,7 +196,7 @@ def _deal(component: NDArray[np.int64], usable: Usable, shares: tuple[float, ...
     return part_of[component]
 
 
-def _lots(hashes: NDArray[np.uint8], seed: int) -> NDArray[np.uint64]:
+def lots(hashes: NDArray[np.uint8], seed: int) -> NDArray[np.uint64]:
     """A random number for each image, from its pixels and a seed."""
     import numpy as np
 
@@ -240,7 +240,7 @@ def _shared(split: NDArray[np.int64], usable: Usable, shared: NDArray[np.int64])
     for pair in (first, other):
         files = table.pairs[usable.kept[pair]]
         names.append(shown(table.names[int(files[usable.images[pair] == image][0])]))
-        rows.append(f"row {table.rows[usable.kept[pair]]}, {SPLITS[split[pair]]}")
+        rows.append(f"{table.place(usable.kept[pair])}, {SPLITS[split[pair]]}")
     more = f" ({len(shared) - 1} more images are in two splits too.)" if len(shared) > 1 else ""
     if names[0] == names[1]:
         what = f"{names[0]} is in two splits ({rows[0]}; {rows[1]})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pairbench import SPLITS, PairTask, printable
+from pairbench import PairTask, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +33,7 @@ class Table:
     group: (N,) int64 number of the group, or None.
     content: a digest of the list.
     notes: what a reader of the results has to know.
+    counted: what `rows` counts, for messages; "" where the name of a file says enough.
     """
 
     source: str
@@ -46,17 +47,18 @@ class Table:
     group: NDArray[np.int64] | None
     content: str
     notes: tuple[str, ...] = field(default=())
+    counted: str = "row"
+
+    def place(self, pair: int) -> str:
+        """Where the list has a pair, in words."""
+        return f"{self.counted} {self.rows[pair]}"
 
     def where(self, file: int) -> str:
         """A file with the first row that names it, in words."""
         import numpy as np
 
         first = int(np.argmax((self.pairs == file).any(axis=1)))
-        return f"row {self.rows[first]}: {shown(self.names[file])}"
-
-    def split_name(self, pair: int) -> str:
-        """The split that the list puts a pair into."""
-        return SPLITS[int(self.split[pair])] if self.split is not None else ""
+        return f"{self.place(first)}: {shown(self.names[file])}" if self.counted else shown(self.names[file])
 
 
 def shown(name: str) -> str:
