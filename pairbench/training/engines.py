@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
+import os
 import shutil
 import statistics
 import time
@@ -15,9 +17,11 @@ from typing import IO, Any
 
 import torch
 
-from pairbench.config import RunConfig, TrainOptions
+from pairbench.config import RunConfig, TrainOptions, canonical
+from pairbench.environment import machine
 from pairbench.errors import MismatchError
 from pairbench.model import PairModel
+from pairbench.record import core_source
 from pairbench.training.loop import Loop, Outcome, RoundSplits
 from pairbench.training.stacked import NotStackable, Optimizers, Stacked, why_not
 
@@ -83,17 +87,34 @@ def settle(
     splits_of: SplitsOf,
     path: Path,
 ) -> Choice:
-    """What `choose` gives, measured once for all processes that share `path`."""
+    """What `choose` gives, measured once for all processes that share `path`, and once for a config on a machine.
+
+    A choice that is taken anew each time would let equal commands give unequal bits.
+    """
     chosen = remembered(path)
-    if chosen is not None or len(numbers) < 2:
-        return chosen or _choose_anyhow(config, device, numbers, splits_of)
+    if chosen is not None:
+        return chosen
     with path.with_suffix(".lock").open("w", encoding="utf-8") as lock:
         _wait_for(lock)
         chosen = remembered(path)
         if chosen is None:
-            chosen = _choose_anyhow(config, device, numbers, splits_of)
-            remember(chosen, path)
+            known = _known(config, device)
+            chosen = remembered(known) or _choose_anyhow(config, device, numbers, splits_of)
+            if chosen.loop_ms is not None:
+                with contextlib.suppress(OSError):
+                    known.parent.mkdir(parents=True, exist_ok=True)
+                    remember(chosen, known)
+            if len(numbers) > 1:
+                remember(chosen, path)
     return chosen
+
+
+def _known(config: RunConfig, device: torch.device) -> Path:
+    """Where the measured choice for `config` on this machine is kept between runs."""
+    own = os.environ.get("PAIRBENCH_CACHE")
+    place = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pairbench"
+    parts = [config.config_id, str(device), torch.get_num_threads(), machine(), core_source()]
+    return place / "engines" / f"{hashlib.sha256(canonical(parts).encode()).hexdigest()[:24]}.json"
 
 
 def _choose_anyhow(config: RunConfig, device: torch.device, numbers: Sequence[int], splits_of: SplitsOf) -> Choice:
@@ -121,14 +142,16 @@ def _wait_for(lock: IO[str]) -> None:
 def remembered(path: Path) -> Choice | None:
     """The choice that `remember` wrote to `path`."""
     try:
-        return Choice(**json.loads(path.read_text(encoding="utf-8")))
+        choice = Choice(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+    sound = choice.engine in ("loop", "stacked") and choice.precision in ("fp32", "bf16")
+    return choice if sound and isinstance(choice.compiled, bool) and isinstance(choice.why, str) else None
 
 
 def remember(choice: Choice, path: Path) -> None:
     """Write `choice` to `path`, whole or not at all."""
-    draft = path.with_suffix(".part")
+    draft = path.with_suffix(f".{os.getpid()}.part")
     draft.write_text(json.dumps(asdict(choice)), encoding="utf-8")
     draft.replace(path)
 
