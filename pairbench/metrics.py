@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pairbench.interfaces import TaskKind
+
 
 def answer_metrics(logits: Tensor, target: Tensor) -> dict[str, float]:
     """Accuracy, F1 of outcome 1, AUC of outcome 1 and mean cross-entropy of logits (N, O) against targets (N,).
@@ -29,13 +31,43 @@ def answer_metrics(logits: Tensor, target: Tensor) -> dict[str, float]:
     answer = logits.argmax(dim=1)
     hit = (answer == 1) & (hard == 1)
     claimed, positive = int((answer == 1).sum()), int((hard == 1).sum())
-    score = logits[:, 1] - torch.cat([logits[:, :1], logits[:, 2:]], dim=1).logsumexp(dim=1)
     return {
         "accuracy": float((answer == hard).double().mean()),
         "f1": 2 * int(hit.sum()) / max(claimed + positive, 1),
-        "auc": roc_auc(score, hard == 1),
+        "auc": roc_auc(log_odds(logits), hard == 1),
         "loss": float(loss),
     }
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """The score (N,) float32 of outcome 1 in logits (N, O): the logarithm of its odds against all others."""
+    logits = logits.float()
+    return logits[:, 1] - torch.cat([logits[:, :1], logits[:, 2:]], dim=1).logsumexp(dim=1)
+
+
+def agreement(logits: Tensor, target: Tensor) -> float:
+    """The mean share of votes (N,) for outcome 1, or outcomes 0 and 1, that the answers of logits (N, 2) agree with."""
+    votes = target.double()
+    return float(torch.where(logits.argmax(dim=1) == 1, votes, 1 - votes).mean())
+
+
+def swap_consistency(logits: Tensor, swapped: Tensor, classes: Tensor, kind: TaskKind) -> float:
+    """The share of examples whose answer fits the one after the first and second image, or candidate, are exchanged.
+
+    The answers, of logits (N, O) and swapped (N, O), must be equal for verification and opposite for ordering and
+    preference. Where classes (N, V) says that both images of an ordering are of the same known class, both answers
+    must be outcome 1, at most. NaN where an order has other than two outcomes, since none is opposite to a third.
+    """
+    answer, other = logits.argmax(dim=1), swapped.argmax(dim=1)
+    if kind == "verification":
+        return float((answer == other).double().mean())
+    if logits.shape[1] != 2:
+        return math.nan
+    fits = answer != other
+    if kind == "ordering":
+        alike = (classes[:, 0] == classes[:, 1]) & (classes[:, 0] >= 0)
+        fits = torch.where(alike, (answer == 1) & (other == 1), fits)
+    return float(fits.double().mean())
 
 
 def class_accuracy(class_logits: Tensor, classes: Tensor) -> float:
@@ -103,6 +135,19 @@ def best_threshold(score: Tensor, positive: Tensor) -> float:
     if cut == 0:
         return math.inf
     return float(ranked[cut - 1]) if cut == len(ranked) else float(ranked[cut - 1] + ranked[cut]) / 2
+
+
+def finite_threshold(score: Tensor, positive: Tensor) -> float:
+    """`best_threshold` as a finite number: just above the highest score where no pair should count as same.
+
+    NaN where a score is.
+    """
+    if score.isnan().any():
+        return math.nan
+    # Beyond any float32, and far enough from the end of float64 to be added.
+    score = score.double().clamp(-1e50, 1e50)
+    threshold = best_threshold(score, positive)
+    return math.nextafter(float(score.max()), math.inf) if math.isinf(threshold) else threshold
 
 
 def accuracy_at(score: Tensor, positive: Tensor, threshold: float) -> float:

@@ -10,7 +10,17 @@ import torch
 from sklearn import metrics as sklearn_metrics
 from torch import Tensor
 
-from pairbench.metrics import accuracy_at, best_threshold, fold_accuracies, roc_curve, verification_metrics
+from pairbench.interfaces import TaskKind
+from pairbench.metrics import (
+    accuracy_at,
+    agreement,
+    best_threshold,
+    finite_threshold,
+    fold_accuracies,
+    roc_curve,
+    swap_consistency,
+    verification_metrics,
+)
 
 
 def scores(levels: int) -> tuple[Tensor, Tensor]:
@@ -55,3 +65,47 @@ def test_the_threshold_of_a_fold_is_chosen_on_the_others() -> None:
     score, positive = torch.tensor([0.0, 1.0, 0.0, 1.0, 5.0, 6.0]), torch.tensor([0, 1, 0, 1, 0, 1]).bool()
     # Fold 2 alone would choose 5.5; the others choose 0.5, which takes both of its pairs for same.
     assert fold_accuracies(score, positive, torch.tensor([0, 0, 1, 1, 2, 2]))[2].item() == 0.5
+
+
+@pytest.mark.parametrize(("score", "positive"), [([1.0, 2.0], [0, 0]), ([math.inf, -math.inf], [1, 0]), ([3.0], [1])])
+def test_a_threshold_of_a_record_is_finite_and_tells_as_much(score: list[float], positive: list[int]) -> None:
+    given, right = torch.tensor(score), torch.tensor(positive).bool()
+    threshold = finite_threshold(given, right)
+    assert math.isfinite(threshold)
+    assert accuracy_at(given, right, threshold) == 1
+
+
+def test_an_answer_agrees_with_the_votes_for_it() -> None:
+    logits = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
+    assert agreement(logits, torch.tensor([0.9, 0.6, 0.0])) == pytest.approx((0.9 + 0.4 + 1) / 3)
+    assert agreement(logits, torch.tensor([1, 1, 0])) == pytest.approx(2 / 3)
+
+
+SAYS = torch.eye(2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "consistent"),
+    [
+        # Answers 0-0, 0-1, 1-0 and 1-1 before and after the swap.
+        ("ordering", [[0, 1]] * 4, [0, 1, 1, 0]),
+        ("ordering", [[2, 2]] * 4, [0, 0, 0, 1]),
+        ("ordering", [[-1, -1]] * 4, [0, 1, 1, 0]),
+        ("verification", [[2, 2]] * 4, [1, 0, 0, 1]),
+        ("preference", [[2, 2, 2]] * 4, [0, 1, 1, 0]),
+    ],
+)
+def test_consistency_is_what_a_swap_should_do_to_the_answer(
+    kind: TaskKind, classes: list[list[int]], consistent: list[int]
+) -> None:
+    before, after = SAYS[torch.tensor([0, 0, 1, 1])], SAYS[torch.tensor([0, 1, 0, 1])]
+    each = [
+        swap_consistency(before[n : n + 1], after[n : n + 1], torch.tensor(classes[n : n + 1]), kind) for n in range(4)
+    ]
+    assert each == consistent
+    assert swap_consistency(before, after, torch.tensor(classes), kind) == sum(consistent) / 4
+
+
+def test_an_order_of_three_outcomes_has_no_consistency() -> None:
+    three = torch.eye(3)
+    assert math.isnan(swap_consistency(three, three, torch.zeros(3, 2), "ordering"))
