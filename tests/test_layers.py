@@ -88,6 +88,7 @@ TORCH = [
     "training.sampling",
     "training.optim",
     "training.evaluation",
+    "training.final",
     "training.loop",
     "training.stacked",
     "training.engines",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -23,11 +24,15 @@ PAIRS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Scores:
-    """What was said of N examples: logits (N, O), class logits (N, M, K) or None, and the mean total loss."""
+    """What was said of N examples: logits (N, O), class logits (N, M, K) or None, and the mean total loss.
+
+    swapped: logits (N, O) after the first and second image, or candidate, are exchanged; None where nobody asked.
+    """
 
     logits: Tensor
     class_logits: Tensor | None
     total_loss: float
+    swapped: Tensor | None = None
 
 
 def metrics(scores: Scores, target: Tensor, classes: Tensor) -> dict[str, float]:
@@ -41,9 +46,15 @@ def metrics(scores: Scores, target: Tensor, classes: Tensor) -> dict[str, float]
 
 @torch.no_grad()
 def evaluate(
-    models: Sequence[PairModel], data: RoundData, train: TrainOptions, *, supervises: bool, copies: int = 0
-) -> dict[str, float]:
-    """The figures of an ensemble on `data` in eval mode, as they should be taken.
+    models: Sequence[PairModel],
+    data: RoundData,
+    train: TrainOptions,
+    *,
+    supervises: bool,
+    copies: int = 0,
+    swap: bool = False,
+) -> Scores:
+    """What an ensemble says of `data` in eval mode, as it should be asked.
 
     An example does not depend on its neighbours in eval mode, so N pairs over P images cost P encodings a model.
 
@@ -53,6 +64,7 @@ def evaluate(
         train: says how images are distorted at test time.
         supervises: whether the loss gives class logits.
         copies: average over this many distorted copies of the images, at half of the training amounts.
+        swap: whether to answer the exchanged examples too.
     """
     seed = stream_seed(train.seed, 0, "tta")
     scores = []
@@ -63,30 +75,54 @@ def evaluate(
             amounts: dict[Distortion, float] = (
                 {name: amount / 2 for name, amount in train.augment.items()} if copies else {}
             )
-            scores.append(_evaluate_once(model, data, supervises, amounts, generator))
-    return metrics(_mean(scores), data.target, data.classes)
+            scores.append(_scores_once(model, data, supervises, amounts, generator, swap))
+    return _mean(scores)
 
 
 @torch.no_grad()
 def evaluate_in_training_mode(
-    model: PairModel, data: RoundData, *, supervises: bool, batch_size: int
-) -> dict[str, float]:
-    """The figures of `model` with dropout and batch statistics active, batch by batch: the report's published way."""
+    model: PairModel, data: RoundData, *, supervises: bool, batch_size: int, swap: bool = False
+) -> Scores:
+    """What `model` says with dropout and batch statistics active, batch by batch: the report's published way."""
     model.train()
-    parts = []
+    parts, swapped = [], []
     for chunk in torch.arange(len(data), device=data.rows.device).split(batch_size):
         batch = data.batch(chunk)
         parts.append(_score(model, model(batch.images), batch, supervises))
-    return metrics(_gathered(parts, data), data.target, data.classes)
+        if swap:
+            with _as_it_was(model):
+                swapped.append(model(exchanged(batch.images)).logits)
+    return _gathered(parts, data, swapped)
 
 
-def _evaluate_once(
-    model: PairModel, data: RoundData, supervises: bool, amounts: dict[Distortion, float], generator: torch.Generator
+def exchanged(views: Tensor) -> Tensor:
+    """(N, V, ...) with the last two views exchanged: the images of a pair, the candidates of a preference."""
+    return torch.cat([views[:, :-2], views[:, -2:].flip(1)], dim=1)
+
+
+@contextmanager
+def _as_it_was(model: PairModel) -> Generator[None]:
+    """Within this block, `model` may draw dropout and gather batch statistics, and nothing after it will know."""
+    kept = [buffer.clone() for buffer in model.buffers()]
+    devices = {buffer.device for buffer in (*model.parameters(), *kept) if buffer.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(devices, key=str)):
+        yield
+    for buffer, value in zip(model.buffers(), kept, strict=True):
+        buffer.copy_(value)
+
+
+def _scores_once(
+    model: PairModel,
+    data: RoundData,
+    supervises: bool,
+    amounts: dict[Distortion, float],
+    generator: torch.Generator,
+    swap: bool,
 ) -> Scores:
     two_channel = model.pairing == "two_channel"
     features = features_of(model, data) if looked_up(model, amounts) else None
     embedded = [] if two_channel else _embed_once(model, data, amounts, generator, features)
-    parts = []
+    parts, swapped = [], []
     for chunk in torch.arange(len(data), device=data.rows.device).split(PAIRS_AT_ONCE):
         batch = (
             data.batch(chunk)
@@ -96,13 +132,26 @@ def _evaluate_once(
         if two_channel:
             images = batch.images.flatten(0, 1)
             images = distort(images, amounts, generator, data.black) if amounts else images
-            pieces = images.view(batch.images.shape).split(IMAGES_AT_ONCE)
-            embeddings = torch.cat([model.embed(piece) for piece in pieces])
+            images = images.view(batch.images.shape)
+            embeddings = _embed_examples(model, images)
+            other = _embed_examples(model, exchanged(images)) if swap else None
         else:
-            views = range(batch.images.shape[1])
-            embeddings = torch.stack([embedded[view][data.rows[chunk, view]] for view in views], dim=1)
+            embeddings = _picked(embedded, data.rows[chunk])
+            other = _picked(embedded, exchanged(data.rows[chunk])) if swap else None
         parts.append(_score(model, model.compare(embeddings), batch, supervises))
-    return _gathered(parts, data)
+        if other is not None:
+            swapped.append(model.compare(other).logits)
+    return _gathered(parts, data, swapped)
+
+
+def _embed_examples(model: PairModel, images: Tensor) -> Tensor:
+    """(N, V, C, H, W) -> (N, M, D), some examples at a time."""
+    return torch.cat([model.embed(piece) for piece in images.split(IMAGES_AT_ONCE)])
+
+
+def _picked(embedded: list[Tensor], rows: Tensor) -> Tensor:
+    """(N, V, D), for each view of rows (N, V) the embedding that its encoder made of the image."""
+    return torch.stack([table[rows[:, view]] for view, table in enumerate(embedded)], dim=1)
 
 
 def _embed_once(
@@ -136,11 +185,16 @@ def _score(
     return comparison.logits, class_logits, total * len(batch.target)
 
 
-def _gathered(parts: list[tuple[Tensor, Tensor | None, Tensor]], data: RoundData) -> Scores:
+def _gathered(parts: list[tuple[Tensor, Tensor | None, Tensor]], data: RoundData, swapped: Sequence[Tensor]) -> Scores:
     logits = torch.cat([part[0] for part in parts])
     class_parts = [part[1] for part in parts if part[1] is not None]
     total = float(torch.stack([part[2] for part in parts]).sum()) / len(data)
-    return Scores(logits, torch.cat(class_parts) if class_parts else None, total)
+    return Scores(
+        logits,
+        torch.cat(class_parts) if class_parts else None,
+        total,
+        torch.cat(list(swapped)) if swapped else None,
+    )
 
 
 def _mean(scores: list[Scores]) -> Scores:
@@ -148,10 +202,12 @@ def _mean(scores: list[Scores]) -> Scores:
     if len(scores) == 1:
         return scores[0]
     class_logits = [score.class_logits for score in scores if score.class_logits is not None]
+    swapped = [score.swapped for score in scores if score.swapped is not None]
     return Scores(
         _log_mean([score.logits for score in scores]),
         _log_mean(class_logits) if class_logits else None,
         sum(score.total_loss for score in scores) / len(scores),
+        _log_mean(swapped) if swapped else None,
     )
 
 

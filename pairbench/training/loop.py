@@ -16,7 +16,8 @@ from pairbench.data import RoundData
 from pairbench.interfaces import Comparison, PairBatch
 from pairbench.model import PairModel, build_model
 from pairbench.seeds import member_seed
-from pairbench.training.evaluation import Scores, evaluate, evaluate_in_training_mode, metrics
+from pairbench.training.evaluation import Scores, metrics
+from pairbench.training.final import asked, final_figures
 from pairbench.training.frozen import LookedUpBatch, features_of, looked_up
 from pairbench.training.kernels import matrix_convolutions
 from pairbench.training.optim import Schedule, build_optimizer, build_schedule
@@ -207,12 +208,9 @@ class Loop:
         return metrics(scores, torch.cat(targets), torch.cat(classes))
 
 
-def scored(config: RunConfig, models: list[PairModel], data: RoundData, copies: int = 0) -> dict[str, float]:
-    """The figures of an ensemble on `data`, as train.evaluation says; `copies` as in `evaluate`."""
-    supervises, train = config.loss.supervises_classes, config.train
-    if train.evaluation == "train":
-        return evaluate_in_training_mode(models[0], data, supervises=supervises, batch_size=train.batch_size)
-    return evaluate(models, data, train, supervises=supervises, copies=copies)
+def scored(config: RunConfig, models: list[PairModel], data: RoundData) -> dict[str, float]:
+    """The figures of an ensemble on `data` after an epoch, asked as train.evaluation says."""
+    return metrics(asked(config, models, data), data.target, data.classes)
 
 
 def finished(config: RunConfig, models: list[PairModel], splits: RoundSplits, outcome: Outcome) -> None:
@@ -221,9 +219,7 @@ def finished(config: RunConfig, models: list[PairModel], splits: RoundSplits, ou
     Raises:
         Diverged: they are not finite.
     """
-    test = scored(config, models, splits.test, config.train.tta)
-    validation = scored(config, models, splits.validation, config.train.tta)
-    final = test | {f"validation_{name}": value for name, value in validation.items()}
+    final = final_figures(config, models, splits.test, splits.validation)
     if not (math.isfinite(final["loss"]) and math.isfinite(final["total_loss"])):
         raise Diverged
     outcome.metrics = {name: _finite(value) for name, value in final.items()}
