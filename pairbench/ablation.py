@@ -10,7 +10,8 @@ from typing import Any
 
 from pairbench.config import DEFAULTS, RunConfig, resolve
 from pairbench.errors import SpecError
-from pairbench.ranking import Verdict, difference, verdict_dict, verdicts_on
+from pairbench.ranking import Verdict, check_metric, difference, verdict_dict, verdicts_on
+from pairbench.record import METRICS
 from pairbench.registry import Registry, installed
 from pairbench.results import Results
 from pairbench.runner import Run, plan_of
@@ -163,6 +164,8 @@ def ablate(
         InputError: a word is wrong, there is nothing to turn off, or a variant does not fit together.
         StoreError: the store cannot be read or written.
     """
+    # Before anything is trained.
+    check_metric(metric, [*METRICS, *(f"validation_{name}" for name in METRICS)])
     registry = installed()
     base: Settings = {}
     if suite is not None:

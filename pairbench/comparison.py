@@ -9,10 +9,10 @@ from typing import Any
 
 from pairbench.config import resolve
 from pairbench.errors import SpecError
-from pairbench.ranking import Verdict, comparable_key, verdict_dict, verdicts
+from pairbench.ranking import Verdict, check_metric, comparable_key, verdict_dict, verdicts
 from pairbench.registry import Registry
 from pairbench.results import Result, Results
-from pairbench.spec import expand, parse, split_words, unknown
+from pairbench.spec import expand, parse, split_words
 from pairbench.text import did_you_mean, printable, quoted
 
 
@@ -57,8 +57,7 @@ def comparison_of(names: Sequence[str], results: Results, metric: str, registry:
                 "data differ. Run both with the same dataset words."
             )
     metrics = {name for result in chosen for name in result.summary}
-    if metric not in metrics:
-        raise unknown("metric", metric, metrics)
+    check_metric(metric, metrics)
     for result in chosen:
         if metric not in result.summary:
             raise SpecError(

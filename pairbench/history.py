@@ -8,11 +8,10 @@ from pathlib import Path
 from pairbench.comparison import Comparison, comparison_of, find
 from pairbench.errors import SpecError
 from pairbench.plan import Known
-from pairbench.ranking import ranked
+from pairbench.ranking import check_metric, ranked
 from pairbench.record import Record, group_of
 from pairbench.registry import installed
 from pairbench.results import Result, Results
-from pairbench.spec import unknown
 from pairbench.store import Store
 from pairbench.text import printable
 
@@ -59,14 +58,14 @@ def leaderboard(
     progress: called now and then with how many files have been read and how many there are.
 
     Raises:
-        SpecError: no round has such a metric.
+        SpecError: no round has such a metric, or no side of it is better.
         StoreError: the store cannot be read.
     """
 
     results = stored(Store(store), progress)
     metrics = {name for item in results for name in item.metrics}
-    if metrics and metric not in metrics:
-        raise unknown("metric", metric, metrics)
+    if metrics:
+        check_metric(metric, metrics)
     return Results(tuple(ranked(results.items, metric)), results.store, results.damaged, metric)
 
 

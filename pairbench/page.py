@@ -8,10 +8,9 @@ from pathlib import Path
 import pairbench
 from pairbench.errors import SpecError
 from pairbench.plots import against_cost, as_svg, learning_curves
-from pairbench.ranking import ranked
+from pairbench.ranking import check_metric, ranked
 from pairbench.render import Document, Table, to_html
 from pairbench.results import Results
-from pairbench.spec import unknown
 from pairbench.tables import of_failures, of_results
 from pairbench.text import printable
 
@@ -33,8 +32,7 @@ def write_page(results: Results, path: Path, metric: str = "accuracy") -> None:
     if path.suffix.lower() not in (".html", ".htm"):
         raise SpecError(f"{printable(str(path), 80)}: expected a name that ends in .html.")
     metrics = {name for item in results for name in item.summary}
-    if metric not in metrics:
-        raise unknown("metric", metric, metrics)
+    check_metric(metric, metrics)
     order = Results(tuple(ranked(results.items, metric)), results.store, results.damaged, metric)
     parts = [to_html(of_results(order))]
     # A result without a cost or curves leaves its picture out, not the page.

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pairbench.config import canonical
+from pairbench.errors import SpecError
 from pairbench.record import locations_of
 from pairbench.results import Result
+from pairbench.spec import unknown
 from pairbench.statistics import LEVEL, Difference, Summary, all_p_values, holm, holm_among, paired, welch
 from pairbench.suite import Published
+from pairbench.text import quoted
 
 Key = TypeVar("Key", bound=Hashable)
 # Beyond so many results, pairs are tested by the row; beyond so many, not all of them.
 MANY, TOO_MANY = 100, 1500
-LOWER_IS_BETTER = ("loss", "total_loss")
+LOWER_IS_BETTER = ("loss", "total_loss", "eer", "fpr95")
+# Chosen, not achieved: no side of them is the better one.
+NOT_RANKED = ("threshold",)
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,22 @@ class Verdict:
 def lower_is_better(metric: str) -> bool:
     """Whether a smaller value of `metric` is the better one."""
     return metric.removeprefix("validation_") in LOWER_IS_BETTER
+
+
+def check_metric(metric: str, known: Iterable[str]) -> None:
+    """Refuse a metric that results cannot be ranked by.
+
+    Raises:
+        SpecError: it is not one of `known`, or no side of it is better.
+    """
+    names = set(known) - set(NOT_RANKED)
+    if metric in NOT_RANKED:
+        raise SpecError(
+            f"metric {quoted(metric)} has no better side: expected a figure to rank by. "
+            f"Choose from: {', '.join(sorted(names))}."
+        )
+    if metric not in names:
+        raise unknown("metric", metric, names)
 
 
 def same_data_key(result: Result) -> str:

@@ -20,7 +20,23 @@ from pairbench.text import printable
 SCHEMA = 1
 STATUSES = ("finished", "diverged", "failed")
 # Figures on the test split; `validation_` stands before those on the validation split.
-METRICS = ("accuracy", "f1", "auc", "loss", "class_accuracy", "total_loss")
+METRICS = (
+    "accuracy",
+    "f1",
+    "auc",
+    "accuracy_at_threshold",
+    "eer",
+    "fpr95",
+    "tar_at_far_0.1",
+    "tar_at_far_0.01",
+    "tar_at_far_0.001",
+    "threshold",
+    "agreement",
+    "loss",
+    "class_accuracy",
+    "swap_consistency",
+    "total_loss",
+)
 SPENT = ("train_seconds", "cpu_seconds", "peak_mib")
 COSTS = ("parameters", "flops_per_pair", *SPENT)
 # The core's rooms that decide what a round comes to; the others may change without making its record stale.

@@ -21,13 +21,36 @@ METRIC_TITLES = {
     "accuracy": "accuracy",
     "f1": "F1",
     "auc": "AUC",
+    "accuracy_at_threshold": "accuracy at threshold",
+    "eer": "EER",
+    "fpr95": "FPR at 95% TPR",
+    "tar_at_far_0.1": "TAR at FAR 0.1",
+    "tar_at_far_0.01": "TAR at FAR 0.01",
+    "tar_at_far_0.001": "TAR at FAR 0.001",
+    "threshold": "threshold",
+    "agreement": "agreement",
     "loss": "loss",
     "class_accuracy": "class accuracy",
+    "swap_consistency": "swap consistency",
     "total_loss": "total loss",
 }
 # More rows than anybody reads in a ranking.
 LONGEST = 200
-PERCENT = ("accuracy", "f1", "class_accuracy")
+# A ranking shows these only where it is by them, since it would be too wide to read.
+ASIDE = ("tar_at_far_0.1", "tar_at_far_0.001", "threshold", "swap_consistency", "total_loss")
+PERCENT = (
+    "accuracy",
+    "f1",
+    "class_accuracy",
+    "accuracy_at_threshold",
+    "eer",
+    "fpr95",
+    "tar_at_far_0.1",
+    "tar_at_far_0.01",
+    "tar_at_far_0.001",
+    "agreement",
+    "swap_consistency",
+)
 
 
 def of_results(results: Results) -> Document:
@@ -229,7 +252,7 @@ def rate(timing: dict[str, Any], figure: str) -> str:
 
 
 def _many(items: Sequence[Result], metric: str | None) -> Table:
-    metrics = [name for name in METRIC_TITLES if name != "total_loss" and any(name in item.summary for item in items)]
+    metrics = [name for name in METRIC_TITLES if name not in ASIDE and any(name in item.summary for item in items)]
     if metric is not None and metric not in metrics and any(metric in item.summary for item in items):
         metrics.insert(0, metric)
     timed = any(item.timing for item in items)

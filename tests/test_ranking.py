@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pairbench.errors import SpecError
 from pairbench.ranking import (
     against_best,
     agreement,
+    check_metric,
     comparable_key,
     lower_is_better,
     ranked,
@@ -60,6 +62,23 @@ def test_a_lower_loss_is_better() -> None:
         False,
         False,
     ]
+
+
+def test_fewer_errors_are_better_in_every_error_rate() -> None:
+    assert [lower_is_better(name) for name in ("eer", "validation_fpr95", "tar_at_far_0.01", "agreement")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_nothing_is_ranked_by_a_threshold() -> None:
+    check_metric("validation_eer", ["validation_eer", "threshold"])
+    with pytest.raises(SpecError, match=r"^metric 'threshold' has no better side: .* Choose from: accuracy, eer\.$"):
+        check_metric("threshold", ["eer", "threshold", "accuracy"])
+    with pytest.raises(SpecError, match=r"^unknown metric 'er'\. Did you mean 'eer'"):
+        check_metric("er", ["eer", "threshold", "accuracy"])
 
 
 def test_a_difference_within_chance_is_a_tie() -> None:
