@@ -103,7 +103,7 @@ class Job:
         )
         tasks = tuple(Task(member, tuple(rounds)) for member, rounds in value["tasks"])
         rest = {key: item for key, item in value.items() if key not in ("members", "tasks", "timed")}
-        return cls(members, tasks, tuple(value["timed"]), **rest)
+        return cls(members, tasks, tuple(value["timed"]), **rest | {"modes": tuple(value["modes"])})
 
     def concerned(self) -> list[int]:
         """The members that have rounds to train or a timing to take."""

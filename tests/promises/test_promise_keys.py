@@ -23,6 +23,14 @@ WORDS = ["x", "adamw", "sgd", "linear", "none", "cosine", "resnet18", "mobilenet
 NUMBERS = [2, 3, 5, 7, 11, 16, 33, 64, 1, 0.25, 0.5, 0.125, 1.5]
 
 
+# What some options cannot be set without.
+NEEDS: dict[str, dict[str, Any]] = {
+    "train.tta": {"train.augment": {"rotate": 1.0}},
+    **{f"dataset.{view}_class": {"dataset.num_classes": 5} for view in ("first", "second", "third")},
+    "dataset.third_class": {"dataset.num_classes": 5, "dataset.task": "preference"},
+}
+
+
 def others(annotation: Any, now: Any) -> Iterator[Any]:
     """Values that an option of this type might take instead of `now`."""
     origin, inner = get_origin(annotation), get_args(annotation)
@@ -56,8 +64,7 @@ def neighbours(flat: dict[str, Any], owner: str, model: type[BaseModel]) -> Iter
         key = f"{owner}.{info.alias or name}"
         for value in others(info.annotation, flat.get(key)):
             changed = copy.deepcopy(flat) | {key: value}
-            if key == "train.tta":
-                changed["train.augment"] = {"rotate": 1.0}
+            changed |= NEEDS.get(key, {})
             try:
                 config = from_flat(changed)
             except Exception:  # noqa: BLE001 - not every guess is a value of this option
