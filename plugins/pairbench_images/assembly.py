@@ -119,7 +119,7 @@ def _prepared(dataset: TablePairs, _key: str) -> Prepared:
         )
     if not len(kept):
         raise DataError(f"{table.source}: no pair can be used. {reasons(table, unusable)}. Mend the files.")
-    usable = Usable(table, kept, images[kept], pool.hashes)
+    usable = Usable(table, kept, images[kept], screened.digests)
     split, more = split_pairs(usable, dataset.sharing)
     classes = np.full(len(pool.hashes), -1, dtype=np.int64)
     known = np.flatnonzero((table.classes >= 0) & (rows >= 0))
@@ -131,11 +131,13 @@ def _prepared(dataset: TablePairs, _key: str) -> Prepared:
 class Decoded:
     """Files and the pool that has their pictures.
 
+    digests: (P, 16) uint8, of the contents that the pool was decoded from.
     rows: (F,) the row of the pool of each file; one row for all pictures that are alike pixel for pixel.
     unusable: why a file has none.
     """
 
     pool: pools.Pool
+    digests: NDArray[np.uint8]
     rows: NDArray[np.int64]
     unusable: dict[int, str]
 
@@ -173,7 +175,7 @@ def screen(dataset: ImagePairs, table: Table) -> Decoded:
         raise _refused(table, unusable)
     rows = decoded.rows.copy()
     rows[list(unusable)] = -1
-    return Decoded(decoded.pool, rows, unusable)
+    return Decoded(decoded.pool, decoded.digests, rows, unusable)
 
 
 def view_of(dataset: ImagePairs, table: Table, pool: pools.Pool, rows: NDArray[np.int64]) -> Path:
@@ -203,7 +205,8 @@ def decoded_files(paths: list[str], how: Decoding) -> Decoded:
         bad = np.isin(of_file, list(pool.unusable))
         unusable |= {int(file): pool.unusable[int(of_file[file])] for file in np.flatnonzero(bad)}
     rows[list(unusable)] = -1
-    return Decoded(pool, rows, dict(sorted(unusable.items())))
+    digests = np.frombuffer(b"".join(distinct), dtype=np.uint8).reshape(len(distinct), -1)
+    return Decoded(pool, digests, rows, dict(sorted(unusable.items())))
 
 
 def _distinct(read: Contents) -> tuple[list[bytes], NDArray[np.int64]]:

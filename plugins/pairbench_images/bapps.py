@@ -69,7 +69,15 @@ class Bapps(TablePairs):
         for split, name, asked in ((TRAIN, "train", self.train_subsets), (TEST, "val", self.test_subsets)):
             for subset in _subsets(folder / name, asked, "train_subsets" if split == TRAIN else "test_subsets"):
                 found += _triplets(folder, f"{name}/{subset}", split)
-        return _table(folder, tuple(found))
+        if not found:
+            raise DataError(f"{printable(str(folder), 200)} has no triplet. Mend dataset.path or the subsets.")
+        root = Root(folder)
+        try:
+            paths = [root.inside(name) for triplet in found for name in triplet.images]
+            judges = [root.inside(triplet.judge) for triplet in found]
+        except OutsideError as error:
+            raise DataError(f"a file of {printable(str(folder), 200)} {error}. Copy it into the folder.") from None
+        return _table(tuple(found), tuple(paths), tuple(judges))
 
 
 @dataclass(frozen=True)
@@ -134,18 +142,10 @@ def _stems(folder: Path, suffixes: frozenset[str]) -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=1)
-def _table(folder: Path, triplets: tuple[_Triplet, ...]) -> Table:
+def _table(triplets: tuple[_Triplet, ...], paths: tuple[str, ...], judges: tuple[str, ...]) -> Table:
     import numpy as np
 
-    if not triplets:
-        raise DataError(f"{printable(str(folder), 200)} has no triplet. Mend dataset.path or the subsets.")
-    root = Root(folder)
     names = [name for triplet in triplets for name in triplet.images]
-    try:
-        paths = [root.inside(name) for name in names]
-        judges = [root.inside(triplet.judge) for triplet in triplets]
-    except OutsideError as error:
-        raise DataError(f"a file of {printable(str(folder), 200)} {error}. Copy it into the folder.") from None
     target = np.array([_judged(path, triplet.judge) for path, triplet in zip(judges, triplets, strict=True)])
     split = np.array([triplet.split for triplet in triplets])
     content = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape"))
@@ -153,7 +153,7 @@ def _table(folder: Path, triplets: tuple[_Triplet, ...]) -> Table:
     return Table(
         source="bapps",
         names=names,
-        paths=paths,
+        paths=list(paths),
         pairs=np.arange(len(names)).reshape(-1, 3),
         target=target.astype(np.float32),
         rows=np.arange(1, len(triplets) + 1),

@@ -52,7 +52,7 @@ def split_images(table: Table, decoded: Decoded, kind: TaskKind, sharing: Sharin
     files = np.flatnonzero(decoded.rows >= 0)
     rows, first = np.unique(decoded.rows[files], return_index=True)
     classes = table.classes[files[first]]
-    order = lots(decoded.pool.hashes[rows], sharing.seed)
+    order = lots(decoded.digests[rows], sharing.seed)
     if table.split is None:
         split = _dealt(classes, order, kind, (VALIDATION, TEST), sharing)
     else:

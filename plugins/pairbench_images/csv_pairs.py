@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from pairbench import NonNegativeInt, PairTask, PositiveInt
 from pairbench_images.assembly import TablePairs
-from pairbench_images.listing import Columns, read
+from pairbench_images.listing import Columns, known_table, read
 from pairbench_images.naming import TaskKind
 from pairbench_images.records import DELIMITERS
 from pairbench_images.splitting import TEST_SHARE, VALIDATION_SHARE, Sharing
@@ -111,7 +111,7 @@ class CsvPairs(TablePairs):
             group=self.group,
             classes=(self.first_class, self.second_class, self.third_class)[: self.task.views],
         )
-        return _table(path, DELIMITERS[self.delimiter], root, columns, self.task, changed(path))
+        return known_table(_table, root, path, DELIMITERS[self.delimiter], root, columns, self.task, changed(path))
 
 
 def changed(path: Path) -> tuple[int, int, int]:

@@ -127,6 +127,24 @@ def read(path: Path, delimiter: str, root: Path, columns: Columns, task: PairTas
     )
 
 
+def known_table(table: Any, root: Path, *arguments: Any) -> Table:
+    """What the cached function `table` gives, read anew where a file's link in `root` has changed since.
+
+    Raises:
+        DataError: the list is wrong.
+    """
+    found: Table = table(*arguments)
+    place = Root(root)
+    try:
+        same = all(place.inside(name) == path for name, path in zip(found.names, found.paths, strict=True))
+    except OutsideError:
+        same = False
+    if not same:
+        table.cache_clear()
+        found = table(*arguments)
+    return found
+
+
 @dataclass(frozen=True)
 class _Places:
     """Where in a record the columns are."""

@@ -11,7 +11,7 @@ from pydantic import Field
 from pairbench import NonNegativeInt, PairTask
 from pairbench_images.assembly import TablePairs
 from pairbench_images.csv_pairs import changed
-from pairbench_images.listing import Columns, read
+from pairbench_images.listing import Columns, known_table, read
 from pairbench_images.naming import named
 from pairbench_images.options import Side
 from pairbench_images.records import Records
@@ -53,7 +53,7 @@ class Nights(TablePairs):
     def table(self) -> Table:
         """What data.csv lists; read once while it does not change."""
         file = Path(self.path).expanduser() / "data.csv"
-        return _table(file, self.task, self.min_votes, changed(file))
+        return known_table(_table, file.parent, file, self.task, self.min_votes, changed(file))
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """Which split a pair goes to, so that no image and no group is in two.
 
-The order in which images are dealt to splits comes from their pixels, so that it does not change when a list is sorted
-anew or grows.
+The order in which images are dealt to splits comes from the content of their files, so that it does not change when a
+list is sorted anew or grows, or images are scaled to another size.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class Usable:
 
     kept: (N,) places in the table.
     images: (N, V) rows of a pool.
-    hashes: (P, 16) uint8, of the images of the pool.
+    digests: (P, 16) uint8, of the files that the pool was decoded from.
     """
 
     table: Table
     kept: NDArray[np.int64]
     images: NDArray[np.int64]
-    hashes: NDArray[np.uint8]
+    digests: NDArray[np.uint8]
 
 
 def split_pairs(usable: Usable, sharing: Sharing) -> tuple[NDArray[np.int64], list[str]]:
@@ -94,7 +94,7 @@ def _carve(split: NDArray[np.int64], usable: Usable, part: int, share: float, sh
 
     train = np.flatnonzero(split == TRAIN)
     if len(train):
-        some = Usable(usable.table, usable.kept[train], usable.images[train], usable.hashes)
+        some = Usable(usable.table, usable.kept[train], usable.images[train], usable.digests)
         component = _components(some)
         moved = _deal(component, some, (1 - share, share), sharing.seed)
         split[train[moved == 1]] = part
@@ -128,14 +128,14 @@ def _one_by_one(usable: Usable, sharing: Sharing) -> NDArray[np.int64]:
 
     table = usable.table
     used = np.unique(usable.images)
-    drawn = lots(usable.hashes[used], sharing.seed)
+    drawn = lots(usable.digests[used], sharing.seed)
     if table.group is None:
-        dealt = np.full(len(usable.hashes), -1, dtype=np.int64)
+        dealt = np.full(len(usable.digests), -1, dtype=np.int64)
         dealt[used[np.argsort(drawn, kind="stable")]] = _cut(len(used), sharing)
         of_pair = dealt[usable.images]
         same: NDArray[np.bool_] = (of_pair == of_pair[:, :1]).all(axis=1)
         return np.where(same, of_pair[:, 0], -1)
-    lot_of = np.zeros(len(usable.hashes), dtype=np.uint64)
+    lot_of = np.zeros(len(usable.digests), dtype=np.uint64)
     lot_of[used] = drawn
     groups, group = np.unique(table.group[usable.kept], return_inverse=True)
     least = np.full(len(groups), np.iinfo(np.uint64).max, dtype=np.uint64)
@@ -164,7 +164,7 @@ def _components(usable: Usable) -> NDArray[np.int64]:
     from scipy.sparse.csgraph import connected_components
 
     images, table = usable.images, usable.table
-    nodes = len(usable.hashes)
+    nodes = len(usable.digests)
     first, second = [images[:, 0]] * (images.shape[1] - 1), list(images[:, 1:].T)
     if table.group is not None:
         group = table.group[usable.kept]
@@ -183,8 +183,8 @@ def _deal(component: NDArray[np.int64], usable: Usable, shares: tuple[float, ...
 
     sizes = np.bincount(component)
     used = np.unique(usable.images)
-    lot_of = np.zeros(len(usable.hashes), dtype=np.uint64)
-    lot_of[used] = lots(usable.hashes[used], seed)
+    lot_of = np.zeros(len(usable.digests), dtype=np.uint64)
+    lot_of[used] = lots(usable.digests[used], seed)
     least = np.full(len(sizes), np.iinfo(np.uint64).max, dtype=np.uint64)
     np.minimum.at(least, component, lot_of[usable.images].min(axis=1))
     lacking = [share * len(component) for share in shares]
@@ -196,12 +196,12 @@ def _deal(component: NDArray[np.int64], usable: Usable, shares: tuple[float, ...
     return part_of[component]
 
 
-def lots(hashes: NDArray[np.uint8], seed: int) -> NDArray[np.uint64]:
-    """A random number for each image, from its pixels and a seed."""
+def lots(digests: NDArray[np.uint8], seed: int) -> NDArray[np.uint64]:
+    """A random number for each image, from its file and a seed."""
     import numpy as np
 
     key = hashlib.sha256(str(seed).encode()).digest()
-    drawn = (hashlib.blake2b(row.tobytes(), digest_size=8, key=key).digest() for row in hashes)
+    drawn = (hashlib.blake2b(row.tobytes(), digest_size=8, key=key).digest() for row in digests)
     return np.frombuffer(b"".join(drawn), dtype="<u8").astype(np.uint64)
 
 
@@ -213,7 +213,7 @@ def _separate(split: NDArray[np.int64], usable: Usable, sharing: Sharing) -> Non
     """
     import numpy as np
 
-    has = np.zeros((3, len(usable.hashes)), dtype=bool)
+    has = np.zeros((3, len(usable.digests)), dtype=bool)
     for part in range(3):
         has[part, usable.images[split == part].reshape(-1)] = True
     shared = np.flatnonzero(has.sum(axis=0) > 1)
