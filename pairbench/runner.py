@@ -332,7 +332,7 @@ class Run:
         if keep_models:
             models = {member.config.config_id: kept(self.store, member) for member in self.plan.members}
             self.notes += [
-                f"{len(files)} kept models of {name}: {self.store.root / name}" for name, files in models.items()
+                f"kept models of {name}: {len(files)}, in {self.store.root / name}" for name, files in models.items()
             ]
         results = Results(tuple(items), self.store.root, scan.damaged, notes=tuple(self.notes), models=models)
         self._tell("pairbench_run_finished", results=results)
