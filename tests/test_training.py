@@ -1,5 +1,6 @@
 """Models, pools, sampling, optimisers and the loop."""
 
+import copy
 import math
 
 import pytest
@@ -100,6 +101,22 @@ def test_the_published_evaluation_keeps_dropout_active():
     )
     assert first != second
     assert model.training
+
+
+def test_asking_for_swapped_answers_changes_nothing_else():
+    config = resolve({"encoder": "deep_cnn"})
+    model, data = build_model(config), splits_of(resolve(TINY)).test
+    start = copy.deepcopy(model.state_dict())
+    seen = []
+    for swap in (False, True):
+        model.load_state_dict(start)
+        torch.manual_seed(0)
+        scores = evaluate_in_training_mode(model, data, supervises=True, batch_size=64, swap=swap)
+        seen.append([scores.logits, torch.rand(1), *model.buffers()])
+        seen[-1] = [value.clone() for value in seen[-1]]
+    assert all(torch.equal(one, other) for one, other in zip(*seen, strict=True))
+    assert len(seen[0]) > 2
+    assert scores.swapped.shape == scores.logits.shape
 
 
 def test_the_option_decides_how_a_round_is_evaluated():
