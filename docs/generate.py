@@ -198,15 +198,19 @@ def described_paths(value: dict[str, Any], known: dict[str, str]) -> list[list[s
 
 def record() -> str:
     """The fields of a record and of a timing, from real ones."""
+    from pairbench.record import METRICS
+
     example = json.loads((DOCS / "assets" / "record.json").read_text())
     timing = json.loads((DOCS / "assets" / "timing.json").read_text())
     columns = ["field", "what it is"]
     error = {"error": {"reason": "", "traceback": ""}}
+    # One example cannot have the figures of every task.
+    every = example | {"metrics": dict.fromkeys(METRICS) | example["metrics"]}
     shown = example | {"config": {**dict(list(example["config"].items())[:2]), "...": "every other option"}}
     return "\n\n".join(
         [
             texts.RECORD,
-            table(columns, described_paths(example | error, texts.RECORD_FIELDS)),
+            table(columns, described_paths(every | error, texts.RECORD_FIELDS)),
             f"{texts.RECORD_EXAMPLE}\n\n```json\n{json.dumps(shown, indent=1)}\n```",
             texts.TIMING,
             table(columns, described_paths(timing, texts.TIMING_FIELDS)),

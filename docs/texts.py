@@ -88,7 +88,8 @@ threads of a worker process is set by pairbench, so `OMP_NUM_THREADS` changes no
 RECORD = """# Records
 
 The store holds one immutable JSON file for each round of each config. Every field of it stands here; shares are
-fractions (0.857, not 85.7). [Read the records](../how-to/records.md) shows how to use them."""
+fractions (0.857, not 85.7). [Read the records](../how-to/records.md) shows how to use them, and
+[Metrics](../explanation/metrics.md) defines each figure."""
 RECORD_FIELDS = {
     "schema": "The version of this form, 1.",
     "config": "Every option of the config, defaults included, by its key in a spec.",
@@ -100,6 +101,13 @@ RECORD_FIELDS = {
     "metrics.accuracy": "Share of the test pairs answered rightly, after the last epoch.",
     "metrics.f1": "F1 of outcome 1 over all test pairs.",
     "metrics.auc": "Area under the ROC curve of outcome 1, ties counted as half.",
+    "metrics.accuracy_at_threshold": "For verification: share of the test pairs that `threshold` tells rightly.",
+    "metrics.eer": "For verification: equal error rate, where FPR and 1 - TPR are the same.",
+    "metrics.fpr95": "For verification: lowest FPR of a threshold whose TPR is at least 0.95.",
+    "metrics.tar_at_far_*": "For verification: highest TPR of a threshold whose FPR is at most 0.1, 0.01 or 0.001.",
+    "metrics.threshold": "For verification: the score, log-odds of *same*, that tells the validation pairs best.",
+    "metrics.agreement": "For preference: mean share of the votes that agree with the answer.",
+    "metrics.swap_consistency": "Share of the test pairs whose answer fits the one to the exchanged pair.",
     "metrics.loss": "Mean cross-entropy of the answers.",
     "metrics.class_accuracy": "Share of the images whose class is named rightly, for a loss that supervises classes.",
     "metrics.total_loss": "Mean of the whole training loss, its auxiliary terms included.",
