@@ -10,7 +10,7 @@ from typing import Any
 
 from pairbench.config import DEFAULTS, RunConfig, resolve
 from pairbench.errors import SpecError
-from pairbench.ranking import Verdict, check_metric, difference, verdict_dict, verdicts_on
+from pairbench.ranking import NOT_RANKED, Verdict, check_metric, difference, verdict_dict, verdicts_on
 from pairbench.record import METRICS
 from pairbench.registry import Registry, installed
 from pairbench.results import Results
@@ -165,7 +165,7 @@ def ablate(
         StoreError: the store cannot be read or written.
     """
     # Before anything is trained.
-    check_metric(metric, [*METRICS, *(f"validation_{name}" for name in METRICS)])
+    check_metric(metric, [*METRICS, *(f"validation_{name}" for name in METRICS if name not in NOT_RANKED)])
     registry = installed()
     base: Settings = {}
     if suite is not None:

@@ -114,6 +114,33 @@ def test_a_ranking_by_a_figure_that_no_table_has_puts_it_first() -> None:
     assert re.search(r"b +unknown +- ", shown)
 
 
+def test_a_narrow_ranking_keeps_the_figure_that_it_is_by() -> None:
+    items = results(result("a"), result("b", (0.5, 0.6)), metric="auc")
+    table = render.fitted(tables.of_results(items).tables[0], 40)
+    assert "AUC" in table.columns
+    assert "loss" not in table.columns
+
+
+def test_every_figure_that_may_go_is_one_that_there_is() -> None:
+    titles = {tables._heading(name) for name in tables.METRIC_TITLES if name not in tables.ASIDE}
+    figures = [column for column in tables._SPARE if column.endswith("%") or column in ("loss", "AUC")]
+    assert set(figures) < titles
+
+
+def test_figures_of_verification_stand_in_a_ranking_and_the_rest_beside_one_config() -> None:
+    config = config_of("encoder=cnn")
+    figures = {"accuracy": 0.9, "eer": 0.125, "tar_at_far_0.1": 0.75, "threshold": -1.5, "swap_consistency": 1.0}
+    records = [simulated_record(config, number, figures) for number in range(2)]
+    one = Result("a", config.config_id, config.flat(), records)
+    assert re.search(r"EER +12\.50 %", text(results(one)))
+    assert re.search(r"threshold +-1\.5000 +0\.0000", text(results(one)))
+    assert re.search(r"swap consistency +100\.00 %", text(results(one)))
+    ranking = tables.of_results(results(one, result("b"), metric="eer")).tables[0].columns
+    assert "EER %" in ranking
+    assert not {"threshold", "swap consistency %", "TAR at FAR 0.1 %"} & set(ranking)
+    assert "swap consistency %" in tables.of_results(results(one, metric="swap_consistency")).tables[0].columns
+
+
 def test_configs_with_and_without_a_timing_stand_in_one_table() -> None:
     shown = text(results(result("timed", timing=TIMING), result("untimed", (0.5,), "train.seed=1")))
     assert re.search(r"timed .*12,346 .*54,321 .*0\.61", shown)
