@@ -55,16 +55,21 @@ def test_head(pairbench_speed: Any) -> None:
 
 
 @pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("engine", ["obvious", "loop", "stacked"])
+@pytest.mark.parametrize("engine", ["obvious", "lightning", "jax", "loop", "stacked"])
 def test_training(benchmark: Any, net: str, engine: str) -> None:
     """Four rounds of two epochs by each engine, and by the loop that most people would write."""
     import torch
     from obvious import splits_of, train_round
+    from peers import jax_rounds, lightning_round
 
     from pairbench.data import RoundData, scaling
     from pairbench.training.engines import Choice, train_rounds
     from pairbench.training.loop import RoundSplits
 
+    if engine in ("lightning", "jax"):
+        pytest.importorskip(engine, reason="the peers are an extra: pip install 'pairbench[peers]'")
+    if engine == "jax" and net == "deep_cnn":
+        pytest.skip("batch norm and dropout are not written in JAX here")
     config = config_of(f"{NETS[net]} {TRAINING}")
     rounds, device = range(config.train.rounds), torch.device("cpu")
     pools = {split: config.dataset.load(split, rounds=len(rounds), seed=0) for split in SPLITS}
@@ -82,6 +87,11 @@ def test_training(benchmark: Any, net: str, engine: str) -> None:
                 train_round(config, plain["train"][n], plain["test"][n], config.train.epochs, n)["accuracy"]
                 for n in rounds
             ]
+        if engine == "lightning":
+            sets = [(plain["train"][n], plain["test"][n]) for n in rounds]
+            return [lightning_round(config, *pair, config.train.epochs, n) for n, pair in enumerate(sets)]
+        if engine == "jax":
+            return jax_rounds(config, plain["train"], plain["test"], config.train.epochs)
         choice = Choice(engine, "fp32", False, "asked")
         done = list(train_rounds(config, device, choice, list(rounds), splits.__getitem__))
         assert all(item.error is None and item.choice.engine == engine for item in done)
@@ -92,6 +102,8 @@ def test_training(benchmark: Any, net: str, engine: str) -> None:
     benchmark.extra_info |= {"accuracies": accuracies, "threads": 1}
     torch.set_num_threads(threads)
     assert len(accuracies) == len(rounds)
+    # Untrained networks lie near a half; every way has to have learned.
+    assert sum(accuracies) / len(accuracies) > 0.55
 
 
 @pytest.mark.parametrize(
