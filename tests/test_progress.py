@@ -13,7 +13,7 @@ from conftest import config_of, simulated_record
 from rich.console import Console
 
 from pairbench import hookspecs, progress
-from pairbench.events import EpochFinished, RunStarted
+from pairbench.events import DataProgressed, EpochFinished, RunStarted
 from pairbench.progress import Lines, Live, Quiet, display, ending, opening
 
 
@@ -173,3 +173,29 @@ def test_displays_implement_hooks_that_exist() -> None:
     known = {name for name in vars(hookspecs) if name.startswith("pairbench_")}
     for shown in (Lines, Live):
         assert {name for name in vars(shown) if name.startswith("pairbench_")} <= known
+
+
+def test_lines_tell_of_data_that_take_long_and_not_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    lines = Lines(stream)
+    for seconds, done in ((0.0, 1), (0.5, 2), (0.9, 3)):
+        now[0] = 100.0 + seconds
+        lines.pairbench_data_progressed(DataProgressed("reading files", done, 3))
+    assert stream.getvalue() == ""
+    for seconds, done in ((1.0, 1), (3.0, 2), (4.0, 3), (9.0, 4), (9.5, 9)):
+        now[0] = 100.0 + seconds
+        lines.pairbench_data_progressed(DataProgressed("decoding images", done, 9))
+    assert stream.getvalue().splitlines() == ["decoding images: 2/9", "decoding images: 4/9", "decoding images: 9/9"]
+
+
+def test_a_terminal_shows_a_bar_for_data_until_the_run_starts() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    live = Live(console)
+    with live:
+        live.pairbench_data_progressed(DataProgressed("decoding images", 3, 9))
+        (bar,) = live._progress.tasks
+        assert (bar.completed, bar.total, bar.fields["label"]) == (3, 9, "decoding images")
+        live.pairbench_run_started(RUN)
+        assert [task.fields["label"] for task in live._progress.tasks] == ["all rounds"]

@@ -1,8 +1,11 @@
 """Models, pools, sampling, optimisers and the loop."""
 
 import copy
+import errno
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -414,6 +417,22 @@ def test_a_pool_survives_the_disk(tmp_path):
     assert all(
         torch.equal(getattr(pool, part), getattr(again, part)) for part in ("images", "pairs", "target", "classes")
     )
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_images_that_lie_in_a_file_are_linked_and_not_copied(tmp_path, monkeypatch, hard):
+    def elsewhere(self, target):
+        raise OSError(errno.EXDEV, "another file system")
+
+    if not hard:
+        monkeypatch.setattr(Path, "hardlink_to", elsewhere)
+    images = torch.arange(48, dtype=torch.uint8).reshape(3, 1, 4, 4)
+    np.save(tmp_path / "kept.npy", images.numpy())
+    pairs = torch.tensor([[[0, 1], [1, 2]]])
+    pool = PairPool(images, pairs, torch.tensor([[0, 1]]), torch.full((3,), -1), tmp_path / "kept.npy")
+    save_pool(pool, tmp_path / "saved")
+    assert (tmp_path / "saved" / "images.npy").samefile(tmp_path / "kept.npy")
+    assert torch.equal(open_pool(tmp_path / "saved").images, images)
 
 
 def small_pool(**changes):
