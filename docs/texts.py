@@ -13,7 +13,8 @@ SLOTS = {
 
 A dataset is chosen by `dataset=NAME` and gives the images, the pairs drawn from them and the question asked of each
 pair. Its options are set by `dataset.OPTION=VALUE`. [Data](../explanation/data.md) says where the digits come from;
-[Your own pairs](../how-to/own-pairs.md) adds a dataset.""",
+[Bring your own pairs](../how-to/own-pairs.md) shows how to use those that read image files, and [Write a
+dataset](../how-to/dataset-plugin.md) how to add one.""",
     "encoder": """# Encoders
 
 An encoder is chosen by `encoder=NAME` and turns one image into one embedding. Its options are set by
@@ -103,6 +104,8 @@ RECORD_FIELDS = {
     "metrics.auc": "Area under the ROC curve of outcome 1, ties counted as half.",
     "metrics.accuracy_at_threshold": "For verification: share of the test pairs that `threshold` tells rightly.",
     "metrics.eer": "For verification: equal error rate, where FPR and 1 - TPR are the same.",
+    "metrics.fold_accuracy": "For verification in folds: mean accuracy on each fold at the best threshold of the others.",
+    "metrics.fold_accuracy_std": "Standard deviation of those accuracies.",
     "metrics.fpr95": "For verification: lowest FPR of a threshold whose TPR is at least 0.95.",
     "metrics.tar_at_far_*": "For verification: highest TPR of a threshold whose FPR is at most 0.1, 0.01 or 0.001.",
     "metrics.threshold": "For verification: the score, log-odds of *same*, that tells the validation pairs best.",

@@ -41,6 +41,7 @@ class RoundData:
         self.pairs = pool.pairs[number].to(device)  # (N, V)
         self.target = pool.target[number].to(device)
         self.classes = pool.classes[pool.pairs[number]].to(device)  # (N, V)
+        self.folds = None if pool.folds is None else pool.folds[number]  # (N,)
         self.scaling = Scaling(scaling.shift.to(device), scaling.scale.to(device))
         used, rows = torch.unique(pool.pairs[number], return_inverse=True)
         self.rows = rows.to(device)  # (N, V), rows of the images that this round uses
@@ -123,6 +124,8 @@ def save_pool(pool: PairPool, folder: Path) -> None:
         if part == "images" and pool.images_file is not None and _linked(pool.images_file.absolute(), file):
             continue
         np.save(file, getattr(pool, part).cpu().numpy())
+    if pool.folds is not None:
+        np.save(folder / "folds.npy", pool.folds.cpu().numpy())
 
 
 def _linked(source: Path, file: Path) -> bool:
@@ -139,6 +142,8 @@ def open_pool(folder: Path) -> PairPool:
     """The pool that `save_pool` wrote, memory-mapped: pages are shared by all processes that open it."""
     # Copy-on-write, since torch warns about read-only arrays; nothing writes to them.
     parts: dict[str, Any] = {part: torch.from_numpy(np.load(folder / f"{part}.npy", mmap_mode="c")) for part in _PARTS}
+    if (folder / "folds.npy").exists():
+        parts["folds"] = torch.from_numpy(np.load(folder / "folds.npy"))
     return PairPool(**parts)
 
 
@@ -168,6 +173,8 @@ def check_pool(pool: PairPool, task: PairTask, rounds: int, name: str) -> None:
     most = 1 if pool.target.is_floating_point() else len(task.outcomes) - 1
     if pool.target.min() < 0 or pool.target.max() > most or pool.target.isnan().any():
         refuse(f"targets outside 0 to {most}")
+    if pool.folds is not None and (pool.folds.shape != pool.pairs.shape[:2] or pool.folds.is_floating_point()):
+        refuse(f"folds {tuple(pool.folds.shape)}: expected whole numbers {tuple(pool.pairs.shape[:2])}")
     classes = task.num_classes or 0
     if pool.classes.shape != pool.images.shape[:1] or pool.classes.min() < -1 or pool.classes.max() >= max(classes, 0):
         refuse(f"classes outside -1 to {classes - 1}, or not one for each image")

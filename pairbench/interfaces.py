@@ -68,6 +68,7 @@ class PairPool:
     target: (R, N) int64 outcome, or float32 probability of outcome 1.
     classes: (P,) int64 in [0, K), or -1 where unknown.
     images_file: a .npy file that holds exactly `images`, where there is one; it is then linked to and not copied.
+    folds: (R, N) int64, the fold of each pair where the set is scored fold by fold, as LFW is; else None.
     """
 
     images: Tensor
@@ -75,6 +76,7 @@ class PairPool:
     target: Tensor
     classes: Tensor
     images_file: Path | None = None
+    folds: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pairbench.text import quoted
 Key = TypeVar("Key", bound=Hashable)
 # Beyond so many results, pairs are tested by the row; beyond so many, not all of them.
 MANY, TOO_MANY = 100, 1500
-LOWER_IS_BETTER = ("loss", "total_loss", "eer", "fpr95")
+LOWER_IS_BETTER = ("loss", "total_loss", "eer", "fpr95", "fold_accuracy_std")
 # Chosen, not achieved: no side of them is the better one.
 NOT_RANKED = ("threshold",)
 

@@ -31,6 +31,8 @@ METRICS = (
     "tar_at_far_0.01",
     "tar_at_far_0.001",
     "threshold",
+    "fold_accuracy",
+    "fold_accuracy_std",
     "agreement",
     "loss",
     "class_accuracy",

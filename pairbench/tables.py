@@ -28,6 +28,8 @@ METRIC_TITLES = {
     "tar_at_far_0.01": "TAR at FAR 0.01",
     "tar_at_far_0.001": "TAR at FAR 0.001",
     "threshold": "threshold",
+    "fold_accuracy": "accuracy over folds",
+    "fold_accuracy_std": "std over folds",
     "agreement": "agreement",
     "loss": "loss",
     "class_accuracy": "class accuracy",
@@ -54,7 +56,7 @@ _SPARE = (
     "EER %",
 )
 # A ranking shows these only where it is by them, since it would be too wide to read.
-ASIDE = ("tar_at_far_0.1", "tar_at_far_0.001", "threshold", "swap_consistency", "total_loss")
+ASIDE = ("tar_at_far_0.1", "tar_at_far_0.001", "threshold", "fold_accuracy_std", "swap_consistency", "total_loss")
 PERCENT = (
     "accuracy",
     "f1",
@@ -65,6 +67,8 @@ PERCENT = (
     "tar_at_far_0.1",
     "tar_at_far_0.01",
     "tar_at_far_0.001",
+    "fold_accuracy",
+    "fold_accuracy_std",
     "agreement",
     "swap_consistency",
 )

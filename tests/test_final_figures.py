@@ -212,3 +212,12 @@ def test_each_task_has_its_figures_at_the_end_alone(kind: str, own: set[str], tr
     assert ("threshold" in outcome.metrics) == (kind == "verification")
     assert None not in outcome.metrics.values()
     assert set(outcome.curves["test"]) == set(outcome.curves["train"]) == PLAIN
+
+
+def test_a_set_in_folds_is_scored_on_each_at_the_threshold_of_the_others() -> None:
+    from pairbench.metrics import fold_accuracies
+
+    score = torch.tensor([0.9, 0.1, 0.8, 0.3, 0.7, 0.6])
+    same = torch.tensor([True, False, True, False, True, False])
+    folds = torch.tensor([0, 0, 1, 1, 2, 2])
+    assert fold_accuracies(score, same, folds).tolist() == [1.0, 1.0, 0.5]

@@ -13,6 +13,7 @@ from pairbench.metrics import (
     accuracy_at,
     agreement,
     finite_threshold,
+    fold_accuracies,
     log_odds,
     swap_consistency,
     verification_metrics,
@@ -56,6 +57,9 @@ def _figures(kind: TaskKind, scores: Scores, data: RoundData) -> dict[str, float
     logits = scores.logits.cpu()
     if kind == "verification":
         figures |= verification_metrics(log_odds(logits), _same(data))
+        if data.folds is not None and len(data.folds.unique()) > 1:
+            accuracies = fold_accuracies(log_odds(logits), _same(data), data.folds)
+            figures |= {"fold_accuracy": float(accuracies.mean()), "fold_accuracy_std": float(accuracies.std())}
     if kind == "preference":
         figures["agreement"] = agreement(logits, data.target.cpu())
     assert scores.swapped is not None
