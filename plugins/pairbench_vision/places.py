@@ -1,0 +1,57 @@
+"""Where torchvision's sets lie, and how their image files become pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pairbench import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def folder_of(root: str | None) -> Path:
+    """The folder that torchvision reads: `root`, else PAIRBENCH_DATA, else pairbench's folder in the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "pairbench" / "data"
+    return Path(root or os.environ.get("PAIRBENCH_DATA") or cache).expanduser()
+
+
+@contextlib.contextmanager
+def nothing_left(*places: Path) -> Generator[None]:
+    """Where the block fails, remove those of `places` that it made and left empty."""
+    made = [place for place in places if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        raise
+
+
+def decoded(files: Sequence[str | Path], size: int, channels: int) -> Tensor:
+    """The images (P, C, size, size) uint8 of `files`, gray or colour, resized.
+
+    Raises:
+        DataError: a file cannot be read; it is named.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    images = torch.empty(len(files), channels, size, size, dtype=torch.uint8)
+    for row, file in enumerate(files):
+        try:
+            with Image.open(file) as opened:
+                image = opened.convert("RGB" if channels == 3 else "L").resize((size, size), Image.Resampling.BILINEAR)
+        except Exception as error:
+            raise DataError(
+                f"image {file} cannot be read ({type(error).__name__}). Mend or replace the file."
+            ) from error
+        pixels = torch.from_numpy(np.array(image))
+        images[row] = pixels.permute(2, 0, 1) if channels == 3 else pixels.unsqueeze(0)
+    return images
