@@ -55,6 +55,9 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
         {"model": "test_vit", "pool": "avg", "image_size": 32, "frozen": True},
     ),
     "torchvision": ({"model": "shufflenet_v2_x0_5", "embedding_dim": 8, "frozen": True},),
+    "triplet": ({"margin": 0.1},),
+    "margin": ({"margin": 0.0},),
+    "metric": ({"name": "ProxyAnchorLoss", "answer_weight": 0.5},),
     "aux": ({"classifier": "linear", "weights": (0.0, 0.5, 1.0)},),
 }
 
@@ -79,7 +82,13 @@ def recipes() -> list[Component]:
     return found
 
 
-test_bundled = conformance(*recipes())
+# pytorch-metric-learning picks rows by masks, whose number vmap cannot know.
+UNSTACKABLE = {"metric"}
+test_bundled = conformance(*(recipe for recipe in recipes() if recipe.name not in UNSTACKABLE))
+test_unstackable = conformance(
+    *(recipe for recipe in recipes() if recipe.name in UNSTACKABLE),
+    expected_failures={"stacked_rounds_equal_separate_ones": "masks of unknown size under vmap"},
+)
 
 
 def test_every_bundled_component_is_checked() -> None:

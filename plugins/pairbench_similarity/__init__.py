@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import pairbench
-from pairbench_similarity import heads, losses
+from pairbench_similarity import heads, losses, metric
 
 
 @pairbench.hookimpl
 def pairbench_components() -> list[type[pairbench.Component]]:
     """The parts of this plugin."""
-    return [heads.Cosine, heads.Distance, heads.AbsoluteDifference, losses.Contrastive]
+    return [
+        heads.Cosine,
+        heads.Distance,
+        heads.AbsoluteDifference,
+        losses.Contrastive,
+        losses.Margin,
+        losses.Triplet,
+        metric.Metric,
+    ]
