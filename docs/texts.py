@@ -104,7 +104,7 @@ RECORD_FIELDS = {
     "metrics.auc": "Area under the ROC curve of outcome 1, ties counted as half.",
     "metrics.accuracy_at_threshold": "For verification: share of the test pairs that `threshold` tells rightly.",
     "metrics.eer": "For verification: equal error rate, where FPR and 1 - TPR are the same.",
-    "metrics.fold_accuracy": "For verification in folds: mean accuracy on each fold at the best threshold of the others.",
+    "metrics.fold_accuracy": "For verification in folds: mean accuracy on a fold at the best threshold of the others.",
     "metrics.fold_accuracy_std": "Standard deviation of those accuracies.",
     "metrics.fpr95": "For verification: lowest FPR of a threshold whose TPR is at least 0.95.",
     "metrics.tar_at_far_*": "For verification: highest TPR of a threshold whose FPR is at most 0.1, 0.01 or 0.001.",

@@ -222,9 +222,9 @@ def test_the_dataset_on_its_page_passes_the_conformance_kit_on_the_images_that_t
 ) -> None:
     from pairbench.testing import examine
 
-    found = list(refresh.marked((DOCS / "how-to/own-pairs.md").read_text()))
+    found = list(refresh.marked((DOCS / "how-to/dataset-plugin.md").read_text()))
     monkeypatch.chdir(tmp_path)
-    exec(compile(next(block.body for block in found if block.mark == "run python"), "own-pairs.md", "exec"), {})
+    exec(compile(next(block.body for block in found if block.mark == "run python"), "dataset-plugin.md", "exec"), {})
     source = next(block.body for block in found if block.file.endswith(".py"))
     install_plugin("folder_pairs", source, value="folder_pairs")
     recipe = installed().find("dataset", "folder_pairs").component(root="shapes", classes=3, pairs=20)
