@@ -68,15 +68,11 @@ def bundled() -> list[type[Component]]:
     return [claim.component for claim in claims if claim.origin.distribution == "pairbench"]
 
 
-# As they come, these read a set that has to be downloaded or put in place.
-WITHOUT_DATA = {"lfw_pairs", "photo_tour", "omniglot"}
-
-
 def recipes() -> list[Component]:
     """Each bundled component as it comes, and its variants."""
     found = []
     for kind in bundled():
-        if not any(field.is_required() for field in kind.model_fields.values()) and kind.name not in WITHOUT_DATA:
+        if not any(field.is_required() for field in kind.model_fields.values()):
             found.append(kind())
         found += [kind(**options) for options in VARIANTS.get(f"{kind.slot}={kind.name}", VARIANTS.get(kind.name, ()))]
     return found

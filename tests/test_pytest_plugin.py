@@ -181,5 +181,7 @@ def test_the_benchmarks_of_this_project_run(
     for file in BENCHMARKS.glob("test_*.py"):
         (pytester.path / file.name).write_text(file.read_text())
     bench("test_speed.py", "--benchmark-only", "--pairbench-spec", SMALL, "--strict-markers").assert_outcomes(passed=6)
-    few = "test_encoder and mlp or test_head and concat_linear or test_training and mlp"
+    few = (
+        "test_encoder and mlp or test_head and concat_linear or test_training and mlp and (obvious or loop or stacked)"
+    )
     bench("test_parts.py", "--benchmark-only", "-k", few).assert_outcomes(passed=5)

@@ -25,8 +25,7 @@ class LfwPairs(PairDataset):
     Testing takes view 2 with its ten folds, and the record has `fold_accuracy`; training and validation take the two
     lists of view 1, less the pairs whose images view 2 has too. The pairs are the same in every round.
 
-    root: the folder that has lfw-py; none takes the environment variable PAIRBENCH_DATA, else pairbench's folder in the
-        user's cache. The set can no longer be downloaded by torchvision.
+    root: the folder that has lfw-py. The set can no longer be downloaded by torchvision.
     image_set: how faces are aligned.
     image_size: the side that images are resized to.
     color: rgb or gray.
@@ -34,7 +33,7 @@ class LfwPairs(PairDataset):
 
     name = "lfw_pairs"
     locations: ClassVar[tuple[str, ...]] = ("root",)
-    root: Annotated[str, Field(min_length=1)] | None = None
+    root: Annotated[str, Field(min_length=1)]
     image_set: Literal["original", "funneled", "deepfunneled"] = "funneled"
     image_size: PositiveInt = 64
     color: Literal["rgb", "gray"] = "rgb"

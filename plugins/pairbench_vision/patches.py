@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Scene = Literal["notredame", "yosemite", "liberty", "notredame_harris", "yosemite_harris", "liberty_harris"]
-Root = Annotated[str, Field(min_length=1)] | None
+Root = Annotated[str, Field(min_length=1)]
 
 
 class PhotoTourPairs(PairDataset):
@@ -26,7 +26,7 @@ class PhotoTourPairs(PairDataset):
 
     A fifth of the training scene's points is for validation. Pairs are drawn anew for each round.
 
-    root: the folder that torchvision reads; none takes PAIRBENCH_DATA, else pairbench's folder in the user's cache.
+    root: the folder that torchvision reads and downloads to.
     train_scene: the scene for training and validation.
     test_scene: the scene for testing.
     image_size: the side that the patches of 64x64 are resized to.
@@ -37,7 +37,7 @@ class PhotoTourPairs(PairDataset):
 
     name = "photo_tour"
     locations: ClassVar[tuple[str, ...]] = ("root",)
-    root: Root = None
+    root: Root
     train_scene: Scene = "liberty"
     test_scene: Scene = "notredame"
     image_size: PositiveInt = 32
@@ -76,7 +76,7 @@ class OmniglotPairs(PairDataset):
     The background alphabets are for training, a fifth of their characters for validation; the evaluation alphabets are
     for testing, so that no character is in two splits.
 
-    root: the folder that torchvision reads; none takes PAIRBENCH_DATA, else pairbench's folder in the user's cache.
+    root: the folder that torchvision reads and downloads to.
     image_size: the side that images of 105x105 are resized to.
     train_pairs: training pairs in a round.
     validation_pairs: validation pairs in a round.
@@ -85,7 +85,7 @@ class OmniglotPairs(PairDataset):
 
     name = "omniglot"
     locations: ClassVar[tuple[str, ...]] = ("root",)
-    root: Root = None
+    root: Root
     image_size: PositiveInt = 28
     train_pairs: PositiveInt = 10_000
     validation_pairs: PositiveInt = 2000
@@ -154,8 +154,8 @@ def _scene(root: str, scene: str) -> tuple[Tensor, Tensor]:
             found = PhotoTour(str(folder), scene, train=True, download=not there)
     except Exception as error:
         raise DataError(
-            f"PhotoTour's {scene} is not in {folder} and cannot be had ({type(error).__name__}). Set dataset.root or "
-            "PAIRBENCH_DATA to a folder that has it in torchvision's layout, or go online once."
+            f"PhotoTour's {scene} is not in {folder} and cannot be had ({type(error).__name__}). Set dataset.root "
+            "to a folder that has it in torchvision's layout, or go online once."
         ) from error
     return found.data.unsqueeze(1), found.labels.long()
 
@@ -176,7 +176,7 @@ def _characters(root: str, background: bool) -> tuple[tuple[str, int], ...]:
             found = Unpacked(root, background=background, download=True)
     except Exception as error:
         raise DataError(
-            f"Omniglot is not in {root} and cannot be had ({type(error).__name__}). Set dataset.root or PAIRBENCH_DATA "
+            f"Omniglot is not in {root} and cannot be had ({type(error).__name__}). Set dataset.root "
             "to a folder that has it in torchvision's layout, or go online once."
         ) from error
     return tuple(
