@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -190,22 +190,47 @@ class Loop:
         """One pass over the training pairs; the figures are those of training mode, gathered on the way."""
         model.train()
         supervises = self.config.loss.supervises_classes
-        logits, class_logits, totals, targets, classes = [], [], [], [], []
+        gathered = _Gathered(len(sampler.data))
         for batch in sampler.epoch():
             total, comparison = self._step(model, forward, optimizer, batch)
             schedule.step()
             if average is not None:
                 average.update_parameters(model)
-            logits.append(comparison.logits.detach())
-            totals.append(total * len(batch.target))
-            targets.append(batch.target)
-            classes.append(batch.classes)
+            pieces = {"logits": comparison.logits.detach(), "target": batch.target, "classes": batch.classes}
             if supervises:
                 with torch.no_grad():
-                    class_logits.append(model.class_logits(comparison.embeddings))
-        mean_total = float(torch.stack(totals).sum()) / len(sampler.data)
-        scores = Scores(torch.cat(logits), torch.cat(class_logits) if class_logits else None, mean_total)
-        return metrics(scores, torch.cat(targets), torch.cat(classes))
+                    pieces["class_logits"] = model.class_logits(comparison.embeddings)
+            gathered.add(total * len(batch.target), pieces)
+        tables = gathered.tables
+        scores = Scores(tables["logits"], tables.get("class_logits"), gathered.total() / len(sampler.data))
+        return metrics(scores, tables["target"], tables["classes"])
+
+
+class _Gathered:
+    """What the steps of an epoch gave, in tables (N, ...) that are made once.
+
+    A list of pieces would keep thousands of small blocks alive between large ones, and the heap would grow with N.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.tables: dict[str, Tensor] = {}
+        self._totals: Tensor | None = None
+        self._count, self._rows, self._steps = count, 0, 0
+
+    def add(self, total: Tensor, pieces: Mapping[str, Tensor]) -> None:
+        """Put the pieces (n, ...) of one step, and its loss, behind what is there."""
+        if self._totals is None:
+            self._totals = total.new_empty(self._count)
+            self.tables = {name: piece.new_empty(self._count, *piece.shape[1:]) for name, piece in pieces.items()}
+        rows = slice(self._rows, self._rows + len(pieces["target"]))
+        for name, piece in pieces.items():
+            self.tables[name][rows] = piece
+        self._totals[self._steps] = total
+        self._rows, self._steps = rows.stop, self._steps + 1
+
+    def total(self) -> float:
+        """The sum of all losses."""
+        return 0.0 if self._totals is None else float(self._totals[: self._steps].sum())
 
 
 def scored(config: RunConfig, models: list[PairModel], data: RoundData) -> dict[str, float]:
