@@ -89,6 +89,7 @@ TORCH = [
     "training.optim",
     "training.evaluation",
     "training.final",
+    "training.gathering",
     "training.loop",
     "training.stacked",
     "training.engines",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +19,7 @@ from pairbench.seeds import member_seed
 from pairbench.training.evaluation import Scores, metrics
 from pairbench.training.final import asked, final_figures
 from pairbench.training.frozen import LookedUpBatch, features_of, looked_up
+from pairbench.training.gathering import Gathered
 from pairbench.training.kernels import matrix_convolutions
 from pairbench.training.optim import Schedule, build_optimizer, build_schedule
 from pairbench.training.sampling import Sampler
@@ -190,7 +191,7 @@ class Loop:
         """One pass over the training pairs; the figures are those of training mode, gathered on the way."""
         model.train()
         supervises = self.config.loss.supervises_classes
-        gathered = _Gathered(len(sampler.data))
+        gathered = Gathered(len(sampler.data))
         for batch in sampler.epoch():
             total, comparison = self._step(model, forward, optimizer, batch)
             schedule.step()
@@ -202,35 +203,8 @@ class Loop:
                     pieces["class_logits"] = model.class_logits(comparison.embeddings)
             gathered.add(total * len(batch.target), pieces)
         tables = gathered.tables
-        scores = Scores(tables["logits"], tables.get("class_logits"), gathered.total() / len(sampler.data))
+        scores = Scores(tables["logits"], tables.get("class_logits"), float(gathered.total()) / len(sampler.data))
         return metrics(scores, tables["target"], tables["classes"])
-
-
-class _Gathered:
-    """What the steps of an epoch gave, in tables (N, ...) that are made once.
-
-    A list of pieces would keep thousands of small blocks alive between large ones, and the heap would grow with N.
-    """
-
-    def __init__(self, count: int) -> None:
-        self.tables: dict[str, Tensor] = {}
-        self._totals: Tensor | None = None
-        self._count, self._rows, self._steps = count, 0, 0
-
-    def add(self, total: Tensor, pieces: Mapping[str, Tensor]) -> None:
-        """Put the pieces (n, ...) of one step, and its loss, behind what is there."""
-        if self._totals is None:
-            self._totals = total.new_empty(self._count)
-            self.tables = {name: piece.new_empty(self._count, *piece.shape[1:]) for name, piece in pieces.items()}
-        rows = slice(self._rows, self._rows + len(pieces["target"]))
-        for name, piece in pieces.items():
-            self.tables[name][rows] = piece
-        self._totals[self._steps] = total
-        self._rows, self._steps = rows.stop, self._steps + 1
-
-    def total(self) -> float:
-        """The sum of all losses."""
-        return 0.0 if self._totals is None else float(self._totals[: self._steps].sum())
 
 
 def scored(config: RunConfig, models: list[PairModel], data: RoundData) -> dict[str, float]:

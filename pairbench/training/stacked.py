@@ -24,6 +24,7 @@ from pairbench.model import PairModel, build_model
 from pairbench.seeds import member_seed
 from pairbench.training.evaluation import Scores, metrics
 from pairbench.training.frozen import looked_up
+from pairbench.training.gathering import Gathered
 from pairbench.training.loop import Diverged, Outcome, RoundSplits, append_curve, average_of, finished, scored, weights
 from pairbench.training.optim import (
     Schedule,
@@ -312,17 +313,12 @@ class Stacked:
 
     def epoch(self, stack: Stack, optimizers: Optimizers) -> list[dict[str, float]]:
         """One pass of every model over its training pairs; the figures of each, in training mode."""
-        target, classes, logits, guesses, totals = [], [], [], [], []
+        gathered = Gathered(len(self.layers[0].sampler.data), axis=1)
         for batch in self._batches():
             total, said, guessed = self._step(stack, optimizers, batch)
-            logits.append(said)
-            guesses.append(guessed)
-            totals.append(total * batch.target.shape[1])
-            target.append(batch.target)
-            classes.append(batch.classes)
-        return self._figures(
-            totals, torch.cat(logits, 1), torch.cat(guesses, 1), torch.cat(target, 1), torch.cat(classes, 1)
-        )
+            pieces = {"logits": said, "guesses": guessed, "target": batch.target, "classes": batch.classes}
+            gathered.add(total * batch.target.shape[1], pieces)
+        return self._figures(gathered.total(), **gathered.tables)
 
     def stepper(self, stack: Stack, optimizers: Optimizers) -> Iterator[None]:
         """Training steps without end, one each time the next is asked for; nothing is kept."""
@@ -355,9 +351,9 @@ class Stacked:
         return outputs
 
     def _figures(
-        self, totals: list[Tensor], logits: Tensor, guesses: Tensor, target: Tensor, classes: Tensor
+        self, total: Tensor, logits: Tensor, guesses: Tensor, target: Tensor, classes: Tensor
     ) -> list[dict[str, float]]:
-        sums, supervises = torch.stack(totals).sum(0).cpu(), self.config.loss.supervises_classes
+        sums, supervises = total.cpu(), self.config.loss.supervises_classes
         return [
             metrics(
                 Scores(logits[row], guesses[row] if supervises else None, float(sums[row]) / target.shape[1]),
