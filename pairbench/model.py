@@ -59,21 +59,23 @@ class PairModel(nn.Module):
                 found.append(encoder[:lead] if lead and isinstance(encoder, nn.Sequential) else encoder)
         return found
 
-    def features(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, ...), what the frozen part of a siamese encoder makes of them."""
-        features: Tensor = self.frozen_parts()[0](images)
+    def features(self, images: Tensor, number: int = 0) -> Tensor:
+        """(N, C, H, W) -> (N, ...), what the frozen part of encoder `number` makes of them."""
+        features: Tensor = self.frozen_parts()[number](images)
         return features
 
-    def embed_features(self, features: Tensor) -> Tensor:
+    def embed_features(self, features: Tensor, number: int = 0) -> Tensor:
         """(N, ...) as `features` gives them -> (N, D)."""
-        encoder, lead = self.encoders[0], self._leads[0]
+        encoder, lead = self.encoders[number], self._leads[number]
         embeddings: Tensor = encoder[lead:](features) if lead and isinstance(encoder, nn.Sequential) else features
         return embeddings
 
     def answer(self, features: Tensor) -> Comparison:
         """(N, V, ...) of what `features` gives for each image -> the answer."""
-        if self.training and self.batch_coupled:
-            embeddings = torch.stack([self.embed_features(view) for view in features.unbind(1)], dim=1)
+        if self.pairing == "pseudo_siamese" or (self.training and self.batch_coupled):
+            last = len(self.encoders) - 1
+            views = enumerate(features.unbind(1))
+            embeddings = torch.stack([self.embed_features(part, min(view, last)) for view, part in views], dim=1)
         else:
             embeddings = self.embed_features(features.flatten(0, 1)).view(*features.shape[:2], -1)
         return self.compare(embeddings)

@@ -109,11 +109,12 @@ def test_new_frozen_weights_are_encoded_once_in_each_round_and_not_kept(store: S
     assert not (store.root / ".embeddings").exists()
 
 
+@pytest.mark.parametrize("pairing", ["siamese", "pseudo_siamese"])
 @pytest.mark.parametrize("words", [(), ("encoder.embedding_dim=6",), ("train.ema=0.5", "encoder.embedding_dim=6")])
 def test_looking_up_gives_the_figures_of_encoding(
-    words: tuple[str, ...], checkpoint: str, monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...], pairing: str, checkpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = config_of(*FROZEN, *SMALL, checkpoint, *words)
+    config = config_of(*FROZEN, *SMALL, checkpoint, f"pairing={pairing}", *words)
     fast = Loop(config, CPU).run(0, splits_of(0, 1, *SMALL)).metrics
     for room in (evaluation, loop):
         monkeypatch.setattr(room, "looked_up", lambda *arguments: False)
@@ -121,9 +122,29 @@ def test_looking_up_gives_the_figures_of_encoding(
     assert fast == pytest.approx(slow, rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    "words", [("train.augment=[rotate=5]",), ("pairing=pseudo_siamese",), ("pairing=two_channel",)]
-)
+def test_an_encoder_for_each_view_shares_the_features_of_equal_weights(
+    store: Store, checkpoint: str, encoded: list[bytes]
+) -> None:
+    quick_run(store, checkpoint, "train.rounds=2", "pairing=siamese,pseudo_siamese", "train.swap=true")
+    assert len(encoded) == len(set(encoded)) == distinct(pools_of(*SMALL, rounds=2), [0, 1])
+
+
+def test_an_encoder_for_each_view_with_weights_of_its_own_encodes_each_image_once(encoded: list[bytes]) -> None:
+    config = config_of(*FROZEN, *SMALL, "pairing=pseudo_siamese", "train.repair=true")
+    Loop(config, CPU).run(0, splits_of(0, 1, *SMALL))
+    assert len(encoded) == 2 * distinct(pools_of(*SMALL), [0])
+
+
+def test_each_view_is_looked_up_with_its_own_encoder() -> None:
+    torch.manual_seed(0)
+    model = build_model(config_of(*FROZEN, *SMALL, "pairing=pseudo_siamese", "encoder.embedding_dim=4")).eval()
+    data = splits_of(0, 1, *SMALL).test
+    batch = frozen.LookedUpBatch(frozen.features_of(model, data), data, data.rows, data.target, data.classes)
+    with torch.no_grad():
+        torch.testing.assert_close(model.answer(batch.features).logits, model(batch.images).logits)
+
+
+@pytest.mark.parametrize("words", [("train.augment=[rotate=5]",), ("pairing=two_channel",)])
 def test_images_that_change_or_are_seen_together_are_encoded_as_they_come(
     words: tuple[str, ...], encoded: list[bytes]
 ) -> None:
@@ -192,7 +213,7 @@ def test_damaged_features_are_encoded_anew(
 ) -> None:
     folder, model, data = shelved
     rows = torch.arange(data.image_count)
-    before, once = frozen.features_of(model, data)(rows), len(encoded)
+    before, once = frozen.features_of(model, data)[0](rows), len(encoded)
     (path,) = folder.rglob(f"*{suffix}")
     content = bytearray(path.read_bytes())
     path.unlink()
@@ -200,7 +221,7 @@ def test_damaged_features_are_encoded_anew(
         content[-9] ^= 1
     if damage != "gone":
         path.write_bytes(content[: len(content) // (1 if damage == "changed" else 2)])
-    after = frozen.features_of(model, again(data, folder))(rows)
+    after = frozen.features_of(model, again(data, folder))[0](rows)
     assert torch.equal(before, after)
     assert len(encoded) == 2 * once
     assert len(list(folder.rglob("*.*"))) == 3
@@ -231,7 +252,7 @@ def test_features_that_another_process_is_making_are_waited_for(
 def test_large_tables_stay_on_disk(shelved: tuple[Path, PairModel, RoundData], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, model, data = shelved
     rows = torch.tensor([[0, 1], [3, 2]])
-    held = frozen.features_of(model, data)(rows)
+    held = frozen.features_of(model, data)[0](rows)
     monkeypatch.setattr(frozen, "MATERIALISE_BYTES", 0)
-    assert torch.equal(frozen.features_of(model, again(data, folder))(rows), held)
+    assert torch.equal(frozen.features_of(model, again(data, folder))[0](rows), held)
     assert np.isfinite(held.numpy()).all()

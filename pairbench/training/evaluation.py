@@ -159,7 +159,7 @@ def _embed_once(
     data: RoundData,
     amounts: dict[Distortion, float],
     generator: torch.Generator,
-    features: Features | None,
+    features: Sequence[Features] | None,
 ) -> list[Tensor]:
     """For each view the embeddings of all images of the round; one tensor for all views where they share weights."""
     views = data.rows.shape[1]
@@ -167,7 +167,8 @@ def _embed_once(
     tables: list[list[Tensor]] = [[] for _ in range(1 if shared else views)]
     for rows in torch.arange(data.image_count, device=data.rows.device).split(IMAGES_AT_ONCE):
         if features is not None:
-            tables[0].append(model.embed_features(features(rows)))
+            for number, table in enumerate(tables):
+                table.append(model.embed_features(features[number](rows), number))
             continue
         images = data.images(rows)
         images = distort(images, amounts, generator, data.black) if amounts else images

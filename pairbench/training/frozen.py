@@ -7,12 +7,12 @@ rounds, heads, workers and later runs share them. With weights that a round draw
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pairbench.config import Distortion
 from pairbench.data import MATERIALISE_BYTES, RoundData
@@ -23,22 +23,26 @@ from pairbench.training.shelf import IMAGES_AT_ONCE, Shelf
 
 def looked_up(model: PairModel, distortions: Mapping[Distortion, float]) -> bool:
     """Whether `model` can answer from features that are computed once; distorted images are new ones each time."""
-    return model.pairing == "siamese" and bool(model.frozen_parts()) and not any(distortions.values())
+    frozen = len(model.frozen_parts()) == len(model.encoders)
+    return model.pairing != "two_channel" and frozen and not any(distortions.values())
 
 
-def weights_of(model: PairModel) -> str:
-    """A digest of the frozen weights of `model`; remembered, and copied with the model."""
-    known: str | None = getattr(model, "frozen_digest", None)
+def weights_of(model: PairModel) -> tuple[str, ...]:
+    """A digest of the frozen weights of each encoder of `model`; remembered, and copied with the model."""
+    known: tuple[str, ...] | None = getattr(model, "frozen_digests", None)
     if known is None:
-        digest = hashlib.sha256()
-        part = model.frozen_parts()[0]
-        items = [*part.named_parameters(), *part.named_buffers()]
-        for name, item in items:
-            digest.update(f"{name} {tuple(item.shape)} {item.dtype} ".encode())
-            digest.update(item.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        known = digest.hexdigest()
-        model.frozen_digest = known  # type: ignore[assignment]
+        known = tuple(_digest(part) for part in model.frozen_parts())
+        model.frozen_digests = known  # type: ignore[assignment]
     return known
+
+
+def _digest(part: nn.Module) -> str:
+    digest = hashlib.sha256()
+    items = [*part.named_parameters(), *part.named_buffers()]
+    for name, item in items:
+        digest.update(f"{name} {tuple(item.shape)} {item.dtype} ".encode())
+        digest.update(item.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 class Features:
@@ -59,45 +63,52 @@ class Features:
         return self._table[self._rows[rows.cpu()]].to(self._device)
 
 
-def features_of(model: PairModel, data: RoundData) -> Features:
-    """The features of the images of `data`; computed when they are first asked for with these weights."""
-    weights = weights_of(model)
-    found: Features | None = data.features.get(weights)
-    if found is None:
-        found = _from_shelf(model, data, weights) if data.shelf is not None else _computed(model, data)
-        data.features[weights] = found
-    return found
+def features_of(model: PairModel, data: RoundData) -> list[Features]:
+    """The features of the images of `data` by each encoder; computed when they are first asked for with its weights."""
+    for number, weights in enumerate(weights_of(model)):
+        if weights not in data.features:
+            make = _from_shelf if data.shelf is not None else _computed
+            data.features[weights] = make(model, number, data)
+    return [data.features[weights] for weights in weights_of(model)]
 
 
-def _from_shelf(model: PairModel, data: RoundData, weights: str) -> Features:
-    shelf = data.shelf
+def _from_shelf(model: PairModel, number: int, data: RoundData) -> Features:
+    shelf, weights = data.shelf, weights_of(model)[number]
     assert isinstance(shelf, Shelf)
-    table, rows = shelf.features(weights, data.used_images(), lambda images: _encoded(model, data, images))
+    table, rows = shelf.features(weights, data.used_images(), lambda images: _encoded(model, number, data, images))
     return Features(table, rows, data.device)
 
 
-def _computed(model: PairModel, data: RoundData) -> Features:
+def _computed(model: PairModel, number: int, data: RoundData) -> Features:
     parts = [
-        _frozen(model, data.images(rows))
+        _frozen(model, number, data.images(rows))
         for rows in torch.arange(data.image_count, device=data.device).split(IMAGES_AT_ONCE)
     ]
     return Features(torch.cat(parts), torch.arange(data.image_count), data.device)
 
 
-def _encoded(model: PairModel, data: RoundData, images: Tensor) -> np.ndarray[Any, Any]:
+def _encoded(model: PairModel, number: int, data: RoundData, images: Tensor) -> np.ndarray[Any, Any]:
     """The features of images (N, C, H, W) uint8, on the CPU."""
-    features: np.ndarray[Any, Any] = _frozen(model, data.scaling(images.to(data.device))).cpu().numpy()
+    scaled = data.scaling(images.to(data.device))
+    features: np.ndarray[Any, Any] = _frozen(model, number, scaled).cpu().numpy()
     return features
 
 
 @torch.no_grad()
-def _frozen(model: PairModel, images: Tensor) -> Tensor:
+def _frozen(model: PairModel, number: int, images: Tensor) -> Tensor:
     was_training = model.training
     model.eval()
     # In float32 whatever train.precision says, since other runs share them.
-    features = model.features(images).float()
+    features = model.features(images, number).float()
     model.train(was_training)
     return features
+
+
+def _looked_up_rows(features: Sequence[Features], rows: Tensor) -> Tensor:
+    """The features (N, V, ...) at `rows` (N, V), each view by its own encoder where there are several."""
+    if len(features) == 1:
+        return features[0](rows)
+    return torch.stack([own(rows[:, view]) for view, own in enumerate(features)], dim=1)
 
 
 class LookedUpBatch(PairBatch):
@@ -107,8 +118,11 @@ class LookedUpBatch(PairBatch):
     _data: RoundData
     _rows: Tensor
 
-    def __init__(self, features: Features, data: RoundData, rows: Tensor, target: Tensor, classes: Tensor) -> None:
-        held = {"features": features(rows), "_data": data, "_rows": rows, "target": target, "classes": classes}
+    def __init__(
+        self, features: Sequence[Features], data: RoundData, rows: Tensor, target: Tensor, classes: Tensor
+    ) -> None:
+        found = _looked_up_rows(features, rows)
+        held = {"features": found, "_data": data, "_rows": rows, "target": target, "classes": classes}
         for name, value in held.items():
             object.__setattr__(self, name, value)
 

@@ -39,12 +39,12 @@ def check_sampling(train: TrainOptions, task: PairTask) -> None:
 class Sampler:
     """Draws the batches of one round; every draw comes from streams of the round's seed, never from torch's own.
 
-    features: where a frozen encoder's features are looked up, those of the round; None gives images.
+    features: where a frozen encoder's features are looked up, those of the round by each encoder; None gives images.
     """
 
     def __init__(self, train: TrainOptions, task: PairTask, data: RoundData, number: int, member: int = 0) -> None:
         self.train, self.task, self.data = train, task, data
-        self.features: Features | None = None
+        self.features: list[Features] | None = None
         if train.repair and bool((data.classes < 0).any()):
             raise MismatchError("train.repair needs the class of every training image. Set train.repair=false.")
         self.transforms = Transforms(train.transforms) if train.transforms else None
