@@ -95,7 +95,7 @@ RECORD_FIELDS = {
     "schema": "The version of this form, 1.",
     "config": "Every option of the config, defaults included, by its key in a spec.",
     "config_id": "Twelve hexadecimal digits of the SHA-256 of the config without `train.rounds` and the values of "
-    "`provenance.locations`.",
+    "`provenance.locations`; a checkpoint counts by its digest.",
     "round": "The number of the round, from 0.",
     "seed": "The seed that the weights of this round were drawn from; it follows from `train.seed` and the round.",
     "status": "`finished`; `diverged`, the loss stopped being finite; or `failed`, an error ended the round.",
@@ -139,7 +139,7 @@ RECORD_FIELDS = {
     "provenance.code.*.version": "Its version.",
     "provenance.code.*.plugin": "Its entry point.",
     "provenance.code.*.source": "SHA-256 over its source, 16 digits: edited code never meets an old result.",
-    "provenance.locations": "The keys of the config that only say where data lie, such as `dataset.root`.",
+    "provenance.locations": "The keys of the config that only say where data or weights lie, such as `dataset.root`.",
     "provenance.created": "When the round ended, in UTC.",
     "checksum": "SHA-256 over all other fields. A file that does not match is reported and left out.",
     "error.reason": "Of a failed round, the error in one line.",

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from pairbench.admission import BUNDLED
-from pairbench.errors import MismatchError, SpecError
+from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
 from pairbench.interfaces import (
     INTERFACES,
     ComparisonHead,
@@ -178,14 +178,40 @@ class RunConfig:
             if origins[slot].plugin
         }
 
-    @cached_property
+    @property
     def config_id(self) -> str:
-        """Twelve hexadecimal digits that name this config: all but how many rounds there are and where data lie."""
+        """Twelve hexadecimal digits that name this config: all but how many rounds there are and where files lie.
+
+        Raises:
+            DataError: the weights, which count by their content, cannot be read.
+        """
+        # Anew each time where there is a file: another may have taken its place.
+        return id_of(self.flat(), self.locations(), self.weights()) if self.encoder.locations else self._id_of_options
+
+    @cached_property
+    def _id_of_options(self) -> str:
         return id_of(self.flat(), self.locations())
 
     def locations(self) -> list[str]:
-        """The keys of options that only say where data lie."""
-        return [f"dataset.{option}" for option in type(self.dataset).locations]
+        """The keys of options that only say where data or weights lie."""
+        places = {"dataset": type(self.dataset).locations, "encoder": self.encoder.locations}
+        return [f"{slot}.{option}" for slot, options in places.items() for option in options]
+
+    def weights(self) -> str:
+        """The digest of the weights that the encoder reads; "" where it draws all of them.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        try:
+            return self.encoder.digest()
+        except PairbenchError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"encoder '{self.encoder.name}' cannot tell a digest of its weights ({type(error).__name__}: {error}). "
+                "Mend its plugin, or check the paths in its options."
+            ) from error
 
     def words(self) -> list[str]:
         """The shortest spec of this config: each slot, and every option that is not at its default."""
@@ -274,9 +300,15 @@ def from_flat(flat: Mapping[str, Any], registry: Registry | None = None) -> RunC
     return RunConfig(**models, pairing=pairing, train=validated(TrainOptions, "train", options("train")))
 
 
-def id_of(flat: Mapping[str, Any], locations: Iterable[str] = ()) -> str:
-    """The config_id of the config whose `flat` form this is; `locations` are keys that do not count."""
-    nowhere = dict.fromkeys(locations)
+def id_of(flat: Mapping[str, Any], locations: Iterable[str] = (), weights: str = "") -> str:
+    """The config_id of the config whose `flat` form this is.
+
+    Args:
+        flat: every option.
+        locations: keys of options that do not count; in the place of an encoder's, `weights` do.
+        weights: the digest of the weights that lie there.
+    """
+    nowhere = {key: weights if key.startswith("encoder.") else None for key in locations}
     identity = {key: value for key, value in (dict(flat) | nowhere).items() if key != "train.rounds"}
     return hashlib.sha256(canonical(identity).encode()).hexdigest()[:12]
 

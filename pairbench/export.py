@@ -63,7 +63,7 @@ def exported(model: Model, to: str, output: Path | None = None, pairs: Path | No
         ExportError: the graph cannot be made, or answers otherwise; nothing is left behind.
     """
     suffix = SUFFIXES[to]
-    path = output or Path(f"{model.config.config_id}-{model.description['round']}{suffix}")
+    path = output or Path(f"{model.description['config_id']}-{model.description['round']}{suffix}")
     if path.suffix != suffix:
         raise SpecError(f"--output {printable(str(path), 120)}: expected a name that ends in {suffix}.")
     if not path.parent.is_dir():

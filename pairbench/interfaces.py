@@ -218,6 +218,11 @@ class Encoder(Component):
         """The train.normalize that its weights were made for; None where any will do."""
         return None
 
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Names of options that, set as they are, only say where the weights lie whose content `digest` covers."""
+        return ()
+
     def digest(self) -> str:
         """A digest of the weights that `build` reads, without importing torch; "" where it draws all of them.
 

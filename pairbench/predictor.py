@@ -142,7 +142,8 @@ class Model:
         return dict(self.kept.description)
 
     def __repr__(self) -> str:
-        return f"<pairbench model {self.config.config_id}/{self.description['round']}: {self.config}>"
+        told = self.description
+        return f"<pairbench model {told['config_id']}/{told['round']}: {self.config}>"
 
     def __call__(self, *images: Any) -> Answer | Answers:
         """The answer to one example, or to a batch of them.

@@ -12,7 +12,7 @@ from typing import Any
 
 import pairbench
 from pairbench.config import RunConfig, canonical, id_of
-from pairbench.errors import DataError, PairbenchError, StoreError
+from pairbench.errors import StoreError
 from pairbench.registry import Registry, hash_files
 from pairbench.seeds import round_seed
 from pairbench.text import printable
@@ -97,7 +97,7 @@ class Context:
             DataError: the weights cannot be read.
         """
         code = {slot: asdict(origin) for slot, origin in config.origins(registry).items()}
-        weights = _weights(config)
+        weights = config.weights()
         if weights:
             code["encoder"]["weights"] = weights
         code["core"] = {
@@ -106,18 +106,6 @@ class Context:
             "source": core_source(),
         }
         return cls(data, code)
-
-
-def _weights(config: RunConfig) -> str:
-    try:
-        return config.encoder.digest()
-    except PairbenchError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"encoder '{config.encoder.name}' cannot tell a digest of its weights ({type(error).__name__}: {error}). "
-            "Mend its plugin, or check the paths in its options."
-        ) from error
 
 
 @functools.cache
@@ -196,16 +184,22 @@ def make_record(
 
 
 def locations_of(record: Mapping[str, Any]) -> list[str]:
-    """The keys of the record's config that only say where data lie."""
+    """The keys of the record's config that only say where data or weights lie."""
     named = record["provenance"].get("locations", [])
-    return [key for key in named if isinstance(key, str) and key.startswith("dataset.")]
+    return [key for key in named if isinstance(key, str) and key.startswith(("dataset.", "encoder."))]
+
+
+def _weights_of(record: Mapping[str, Any]) -> str:
+    code = record["provenance"]["code"]
+    encoder = code.get("encoder") if isinstance(code, dict) else None
+    return str(encoder.get("weights", "")) if isinstance(encoder, dict) else ""
 
 
 def misshapen(record: Mapping[str, Any]) -> str:
     """The first part of a record that what reads it could not use, such as "metrics"; "" where all is well."""
     cost, error, provenance = record["cost"], record.get("error"), record["provenance"]
     sound = {
-        "config": record["config_id"] == id_of(record["config"], locations_of(record))
+        "config": record["config_id"] == id_of(record["config"], locations_of(record), _weights_of(record))
         and _is_number(record["config"].get("train.epochs")),
         "metrics": all(value is None or _is_number(value) for value in record["metrics"].values()),
         "cost": (not cost and record["status"] == "failed") or all(_is_number(cost.get(name)) for name in COSTS),

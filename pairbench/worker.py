@@ -252,8 +252,9 @@ def _shelf(job: Job, number: int, pools: Sequence[PairPool], device: torch.devic
     config, code = job.members[number].config, job.members[number].context.code
     if not code.get("encoder", {}).get("weights") or config.train.normalize == "standard":
         return None
+    places = config.locations()
     encoder = {
-        "options": {key: value for key, value in config.flat().items() if key.startswith("encoder")},
+        "options": {k: value for k, value in config.flat().items() if k.startswith("encoder") and k not in places},
         "code": [code["encoder"], code["core"]],
         "versions": {name: version(name) for name in ("torch", "torchvision", "timm")},
         "normalize": config.train.normalize,

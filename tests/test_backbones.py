@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
-from conftest import config_of
+from conftest import config_of, simulated_record
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pairbench.cli import invoke
+from pairbench.config import RunConfig
 from pairbench.errors import DataError, MismatchError, SpecError
-from pairbench.record import Context
+from pairbench.record import Context, misshapen
+from pairbench.store import Store
 from pairbench_backbones.encoders import Timm, Torchvision
 
 MEAN, DEVIATION = 0.5, 0.5  # what timm's config of test_resnet says
@@ -197,6 +200,10 @@ def test_given_weights_need_images_in_unit_scale(checkpoint: str) -> None:
         config_of("encoder=timm", f"encoder.pretrained={checkpoint}", "train.normalize=standard")
 
 
+def pretrained_config(pretrained: str) -> RunConfig:
+    return config_of("encoder=timm", "encoder.model=test_resnet", f"encoder.pretrained={pretrained}")
+
+
 def test_other_weights_in_the_same_file_are_another_context(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     config = config_of("encoder=timm", "encoder.model=test_resnet", f"encoder.pretrained={path}")
@@ -208,6 +215,40 @@ def test_other_weights_in_the_same_file_are_another_context(tmp_path: Path) -> N
         contexts.append(Context.of(config, "data"))
     assert contexts[0].code["encoder"]["weights"] != contexts[1].code["encoder"]["weights"]
     assert contexts[0].code["head"] == contexts[1].code["head"]
+
+
+def test_weights_count_by_their_content_and_not_by_where_they_lie(checkpoint: str, tmp_path: Path) -> None:
+    moved, other = tmp_path / "moved.safetensors", tmp_path / "other.safetensors"
+    shutil.copy(checkpoint, moved)
+    save_file(timm.create_model("test_resnet").state_dict(), other)
+    found = {place: pretrained_config(place) for place in (checkpoint, str(moved), str(other), "false", "true")}
+    ids = {place: config.config_id for place, config in found.items()}
+    assert ids[checkpoint] == ids[str(moved)]
+    assert len(set(ids.values())) == 4
+    assert "encoder.pretrained" in found[checkpoint].locations()
+    assert "encoder.pretrained" not in found["false"].locations()
+
+
+def test_a_file_that_is_replaced_is_another_config(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+    config = pretrained_config(str(path))
+    before = config.config_id
+    path.unlink()
+    save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), path)
+    assert config.config_id != before
+
+
+def test_the_record_of_a_checkpoint_is_sound_and_names_its_digest(checkpoint: str, store: Store) -> None:
+    config = pretrained_config(checkpoint)
+    context = Context.of(config, "data")
+    record = simulated_record(config, 0, context=context)
+    store.write(record)
+    scan = store.read()
+    assert not scan.damaged
+    assert scan.records[0]["provenance"]["code"]["encoder"]["weights"] == config.weights() != ""
+    lying = record | {"config_id": pretrained_config("false").config_id}
+    assert misshapen(lying) == "config"
 
 
 @pytest.mark.parametrize("kind", [Timm, Torchvision])

@@ -102,6 +102,18 @@ def test_a_changed_checkpoint_is_encoded_anew(store: Store, checkpoint: str, enc
     assert len(encoded) == 2 * first
 
 
+def test_a_checkpoint_that_is_moved_changes_nothing(store: Store, checkpoint: str, encoded: list[bytes]) -> None:
+    quick_run(store, checkpoint, "train.rounds=1")
+    first = len(encoded)
+    path = Path(checkpoint.partition("=")[2])
+    moved = path.rename(path.with_name("moved.safetensors"))
+    words = (f"encoder.pretrained={moved}", "train.rounds=1", "head=concat_linear,concat_mlp")
+    results = quick_run(store, *words)
+    assert [len(result.records) for result in results] == [1, 1]
+    assert len(encoded) == first
+    assert len({record["config_id"] for record in store.read().records}) == 2
+
+
 def test_new_frozen_weights_are_encoded_once_in_each_round_and_not_kept(store: Store, encoded: list[bytes]) -> None:
     quick_run(store, "train.rounds=2", "train.engine=loop")
     pools = pools_of(*SMALL, rounds=2)

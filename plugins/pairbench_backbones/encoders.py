@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from pairbench import Encoder, PositiveInt
+from pairbench_backbones.naming import is_entry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +48,11 @@ class Timm(Encoder):
     def normalize(self) -> str | None:
         """The train.normalize that given weights need."""
         return "unit" if self.pretrained else None
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """The path of a checkpoint counts by what is in it."""
+        return ("pretrained",) if checkpoint_of(self.name, self.pretrained) else ()
 
     def digest(self) -> str:
         """The digest of the checkpoint, or what names the weights that are downloaded."""
@@ -100,6 +106,11 @@ class Torchvision(Encoder):
         """The train.normalize that given weights need."""
         return "unit" if self.pretrained else None
 
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """The path of a checkpoint counts by what is in it."""
+        return ("pretrained",) if checkpoint_of(self.name, self.pretrained) else ()
+
     def digest(self) -> str:
         """The digest of the checkpoint, or what names the weights that are downloaded."""
         return _digest("torchvision", self.model, self.pretrained)
@@ -117,15 +128,21 @@ class Torchvision(Encoder):
         return torchvision_nets.encoder(self, image_shape, filled=False)
 
 
+def checkpoint_of(library: str, pretrained: bool | str) -> str:
+    """The path of the local checkpoint that is meant; "" where there is none."""
+    if isinstance(pretrained, bool) or (library == "torchvision" and is_entry(pretrained)):
+        return ""
+    return pretrained
+
+
 def _digest(library: str, model: str, pretrained: bool | str) -> str:
     from importlib.metadata import version
 
     from pairbench_backbones.checkpoints import file_digest
-    from pairbench_backbones.naming import is_entry
 
     if not pretrained:
         return ""
-    if isinstance(pretrained, str) and not (library == "torchvision" and is_entry(pretrained)):
-        return file_digest(pretrained)
+    if path := checkpoint_of(library, pretrained):
+        return file_digest(path)
     entry = "" if pretrained is True else f" {pretrained}"
     return f"{library} {version(library)} {model}{entry}"
