@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from pairbench.record import SPENT
 from pairbench.store import Store
 
 TESTS = Path(__file__).parents[1]
+# Equal runs draw equal attacks; another seed draws others.
+SEED = int(os.environ.get("PAIRBENCH_ATTACK_SEED", "0"))
 # Small rounds that train for real; `encoder.how` and `encoder.pause` say what goes wrong and how long a step takes.
 # The engine is named, since `auto` measures which is faster and the record says what it chose.
 WORDS = (
@@ -73,6 +76,11 @@ SOURCE = '''
     def pairbench_components():
         return [TinyPairs, TinyHead, TinyLoss, Wrong]
 '''
+
+
+def chance(*parts: object) -> random.Random:
+    """What an attack named by `parts` draws from."""
+    return random.Random(repr((SEED, *parts)))
 
 
 def install(folder: Path, source: str = SOURCE, name: str = "attack") -> dict[str, str]:

@@ -6,6 +6,7 @@ import math
 import random
 from typing import Any
 
+import attack
 import pytest
 
 from pairbench import ranking
@@ -40,7 +41,7 @@ def test_a_leaderboard_of_equals_shows_a_winner_in_at_most_5_percent(
 ) -> None:
     if fast:
         monkeypatch.setattr(ranking, "MANY", 1)
-    draw, wrong = random.Random(tables), 0
+    draw, wrong = attack.chance("equals", tables), 0
     for _ in range(tables):
         results = ranked(equals(draw, 5, 10), "accuracy")
         wrong += "worse" in against_best(results, "accuracy")

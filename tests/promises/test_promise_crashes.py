@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
     tmp_path: Path, kills: int, groups: int
 ) -> None:
     environment = attack.install(tmp_path / "plugin")
-    choose, root = random.Random(kills), tmp_path / "store"
+    choose, root = attack.chance("kills", kills), tmp_path / "store"
     configs, rounds = (6, 10) if kills < 100 else (12, 20)
     widths = ",".join(str(width) for width in range(2, 2 + configs))
     words = (*attack.WORDS, f"encoder.width={widths}", "encoder.pause=0.01", f"train.rounds={rounds}", "train.epochs=3")
@@ -40,10 +39,10 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
             alive = attack.workers(process.pid)
             sent += bool(alive) and attack.kill(choose.choice(alive))
         time.sleep(max(0.0, stop - time.monotonic()))
-        # The server leads a group of its own: the user's whole tree is both groups.
-        victims = [process.pid, *attack.children(process.pid)]
-        if choose.random() < 0.5:
-            victims.reverse()
+        # The server leads a group of its own: the user's whole tree is both groups. Where the command's alone is
+        # killed, the server has to notice, and the next command meets its workers.
+        command, server = [process.pid], attack.children(process.pid)
+        victims = choose.choice((command + server, server + command, command))
         hit = [attack.kill(victim, group=True) for victim in victims if process.poll() is None or victim != process.pid]
         process.communicate()
         group_kills += any(hit)

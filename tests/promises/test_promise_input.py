@@ -9,6 +9,7 @@ import string
 import time
 from pathlib import Path
 
+import attack
 import pytest
 
 from pairbench.cli import invoke
@@ -108,7 +109,7 @@ def test_fuzzed_words_give_one_line_and_exit_code_2(
     tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    choose, slowest, right = random.Random(count), 0.0, 0
+    choose, slowest, right = attack.chance("words", count), 0.0, 0
     for _ in range(count):
         words = [word(choose) for _ in range(choose.choice((1, 1, 2, 3)))]
         # A wrong word after "--" must be found before anything trains; this one makes sure that one is wrong.
@@ -175,7 +176,7 @@ def test_fuzzed_suites_give_one_line_and_exit_code_2(
     tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    choose, slowest, file = random.Random(count), 0.0, tmp_path / "suite.toml"
+    choose, slowest, file = attack.chance("suites", count), 0.0, tmp_path / "suite.toml"
     for number in range(count):
         file.write_bytes(mutated(choose, SUITE))
         # The last word is wrong whatever the suite says, so nothing trains.

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import pickle
-import random
 import re
 import time
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ FULL = pytest.mark.slow
 
 @pytest.mark.parametrize("attacks", [100, pytest.param(1000, marks=FULL)])
 def test_no_damage_to_a_record_is_averaged_in(tmp_path: Path, attacks: int) -> None:
-    choose, store, config = random.Random(attacks), Store(tmp_path), config_of("encoder=mlp")
+    choose, store, config = attack.chance("damage", attacks), Store(tmp_path), config_of("encoder=mlp")
     for number in range(20):
         store.write(simulated_record(config, number, {"accuracy": 0.5 + number / 100, "loss": 0.1}))
     whole = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
@@ -141,10 +140,10 @@ PIECES = [
 ]  # fmt: skip
 
 
-def names(count: int, seed: int) -> Iterator[str]:
+def names(count: int) -> Iterator[str]:
     """Hostile strings: each of the known ones, then drawn pairs of them."""
     yield from PIECES[:count]
-    choose = random.Random(seed)
+    choose = attack.chance("names", count)
     for _ in range(count - len(PIECES)):
         first, second = choose.sample(PIECES, 2)
         yield (
@@ -154,7 +153,7 @@ def names(count: int, seed: int) -> Iterator[str]:
 
 @pytest.mark.parametrize("count", [20, pytest.param(200, marks=FULL)])
 def test_hostile_names_are_inert_in_every_form(tmp_path: Path, count: int) -> None:
-    for number, name in enumerate(names(count, 5)):
+    for number, name in enumerate(names(count)):
         label = name.encode(errors="replace").decode()
         root = tmp_path / str(number)
         store, config = Store(root), config_of("encoder=mlp")
