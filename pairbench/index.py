@@ -1,8 +1,11 @@
 """What a leaderboard needs of many records, kept beside them so that they need not all be parsed again.
 
 An index is a file in the folder of a config. It is disposable: it says of each record's file what size, times and inode
-it had, and an entry counts only while the file still has them. A damaged, old or foreign index is made anew, and where
+it had, and a row counts only while the file still has them. A damaged, old or foreign index is made anew, and where
 none can be written, reading takes longer and gives the same. `pairbench doctor` reads the records themselves.
+
+What each record has of its own stands in columns, and most columns are text that is parsed when it is asked for: a
+ranking of 100,000 records by accuracy reads 100,000 accuracies, and of the other figures those that it shows.
 """
 
 from __future__ import annotations
@@ -12,11 +15,11 @@ import hashlib
 import json
 import os
 import secrets
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import pairbench
 from pairbench.record import SCHEMA, Digest, Record, group_of, key_of
@@ -24,26 +27,198 @@ from pairbench.record import SCHEMA, Digest, Record, group_of, key_of
 NAME = ".index"
 # Smaller stores are parsed at once, and stay free of index files.
 LEAST = 256
-_FORM = f"1 {pairbench.__version__} {SCHEMA}"
+_FORM = f"2 {pairbench.__version__} {SCHEMA}"
 # A file that is younger than this may change once more without its times telling.
 _SETTLED = 2.0
-_SHARED = ("config", "environment")
-_APART = (*_SHARED, "provenance", "curves")
+_OWN = ("name", "suite", "created")
+_APART = ("config", "environment", "provenance", "curves", "config_id", "round", "status", "metrics", "cost")
+# Size, time of change, time of change of the inode, and the inode: what tells that a file is as it was.
+Mark = tuple[int, int, int, int]
 Verify = Callable[[Path], Record]
 
 
-def digests(folder: Path, files: dict[str, os.stat_result], verify: Verify) -> Iterator[tuple[str, Record | str]]:
-    """The digest of each record among `files` of `folder`, or what is wrong with it; brings the index up to date."""
-    entries, groups = _read(folder)
-    kept: dict[str, list[Any]] = {}
-    fresh = False
-    numbers = {json.dumps(group, sort_keys=True): number for number, group in enumerate(groups)}
-    keys = [group["group"] for group in groups]
-    provenances: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for name in sorted(files):
-        mark = _mark(files[name])
-        entry = entries.get(name)
-        if entry is None or entry[0] != mark:
+class Group(NamedTuple):
+    """What many records share, the dictionaries as text.
+
+    group: what `group_of` gives for them.
+    """
+
+    group: str
+    config_id: str
+    config: str
+    environment: str
+    provenance: str
+
+
+class Row(NamedTuple):
+    """What is kept of one record; own has the name, the suite and the time it was made."""
+
+    name: str
+    mark: Mark
+    group: Group
+    own: tuple[Any, ...]
+    key: str
+    round: int
+    status: str
+    metrics: Mapping[str, Any]
+    cost: Mapping[str, Any]
+    rest: Mapping[str, Any]
+
+
+class Table:
+    """A dictionary for each row, by column; which keys a row has is its shape."""
+
+    def __init__(self, shapes: list[list[str]], shape: list[int], columns: dict[str, str]) -> None:
+        self.shapes, self.shape, self.columns = shapes, shape, columns
+        self._read: dict[str, list[Any]] = {}
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> Table:
+        """The table of `rows`."""
+        shapes = dict.fromkeys(tuple(row) for row in rows)
+        numbers = {shape: number for number, shape in enumerate(shapes)}
+        names = dict.fromkeys(chain.from_iterable(shapes))
+        columns = {name: _text([row.get(name) for row in rows]) for name in names}
+        return cls([list(shape) for shape in shapes], [numbers[tuple(row)] for row in rows], columns)
+
+    def column(self, name: str) -> list[Any]:
+        """The value of `name` in each row; None where a row has none."""
+        found = self._read.get(name)
+        if found is None:
+            text = self.columns.get(name)
+            found = self._read[name] = [None] * len(self.shape) if text is None else json.loads(text)
+        return found
+
+    def row(self, at: int) -> dict[str, Any]:
+        """The dictionary of row `at`."""
+        return {name: self.column(name)[at] for name in self.shapes[self.shape[at]]}
+
+    def plain(self) -> list[Any]:
+        """This table as JSON has it."""
+        return [self.shapes, self.shape, self.columns]
+
+
+class Block:
+    """What is kept of the records in one folder.
+
+    parsed: dictionaries by their text, shared with other folders.
+    """
+
+    def __init__(self, value: Mapping[str, Any], folder: Path, verify: Verify, parsed: dict[str, Any]) -> None:
+        self.folder, self.verify, self._parsed = folder, verify, parsed
+        self.names: list[str] = value["names"]
+        self.marks: list[int] = value["marks"]
+        self.groups = [Group(*group) for group in value["groups"]]
+        self.owns: list[tuple[Any, ...]] = [tuple(own) for own in value["owns"]]
+        self.group: list[int] = value["group"]
+        self.own: list[int] = value["own"]
+        self.keys: list[str] = value["keys"]
+        self.rounds: list[int] = value["rounds"]
+        self.statuses: list[str] = value["statuses"]
+        self.metrics, self.costs, self.rest = (Table(*value[part]) for part in ("metrics", "costs", "rest"))
+
+    @staticmethod
+    def plain(rows: Sequence[Row]) -> dict[str, Any]:
+        """The value of an index with these rows."""
+        groups = {group: number for number, group in enumerate(dict.fromkeys(row.group for row in rows))}
+        owns = {own: number for number, own in enumerate(dict.fromkeys(row.own for row in rows))}
+        return {
+            "groups": list(groups),
+            "owns": list(owns),
+            "names": [row.name for row in rows],
+            "marks": list(chain.from_iterable(row.mark for row in rows)),
+            "group": [groups[row.group] for row in rows],
+            "own": [owns[row.own] for row in rows],
+            "keys": [row.key for row in rows],
+            "rounds": [row.round for row in rows],
+            "statuses": [row.status for row in rows],
+            "metrics": Table.of([row.metrics for row in rows]).plain(),
+            "costs": Table.of([row.cost for row in rows]).plain(),
+            "rest": Table.of([row.rest for row in rows]).plain(),
+        }
+
+    def row(self, at: int) -> Row:
+        """What is kept of one record."""
+        mark = cast(Mark, tuple(self.marks[4 * at : 4 * at + 4]))
+        group, own = self.groups[self.group[at]], self.owns[self.own[at]]
+        parts = (self.metrics.row(at), self.costs.row(at), self.rest.row(at))
+        return Row(self.names[at], mark, group, own, self.keys[at], self.rounds[at], self.statuses[at], *parts)
+
+    def digests(self) -> Iterator[Digest]:
+        """The digest of each record."""
+        groups = map(self.groups.__getitem__, self.group)
+        rows = zip(self.keys, self.rounds, self.statuses, groups, strict=True)
+        return (Digest(self, at, *row) for at, row in enumerate(rows))
+
+    def part(self, at: int, name: str) -> Any:
+        """What the record of row `at` has by `name`; its curves come from its file.
+
+        Raises:
+            KeyError: it has nothing by that name.
+        """
+        group = self.groups[self.group[at]]
+        match name:
+            case "metrics":
+                return self.metrics.row(at)
+            case "cost":
+                return self.costs.row(at)
+            case "config_id":
+                return group.config_id
+            case "config" | "environment":
+                return self._shared(getattr(group, name))
+            case "provenance":
+                return self._provenance(group, self.owns[self.own[at]])
+        return self.rest.row(at)[name]
+
+    def names_of(self, at: int) -> list[str]:
+        """The names of the parts of the record of row `at`, without its curves."""
+        return [*(name for name in _APART if name != "curves"), *self.rest.shapes[self.rest.shape[at]]]
+
+    def figure(self, at: int, metric: str) -> Any:
+        """A metric of the record of row `at`; None where it has none."""
+        return self.metrics.column(metric)[at]
+
+    def place(self, at: int) -> Path:
+        """The file of the record of row `at`."""
+        return self.folder / self.names[at]
+
+    def _shared(self, text: str) -> Any:
+        found = self._parsed.get(text)
+        if found is None:
+            found = self._parsed[text] = json.loads(text)
+        return found
+
+    def _provenance(self, group: Group, own: tuple[Any, ...]) -> Any:
+        # By both, since records of one group may have been made at other times or under another name.
+        text = group.provenance + _text(own)
+        found = self._parsed.get(text)
+        if found is None:
+            found = self._parsed[text] = self._shared(group.provenance) | dict(zip(_OWN, own, strict=True))
+        return found
+
+
+def digests(
+    folder: Path, files: Mapping[str, Mark], verify: Verify, parsed: dict[str, Any]
+) -> Iterator[tuple[str, Record | str]]:
+    """The digest of each record among `files` of `folder`, or what is wrong with it; brings the index up to date.
+
+    parsed: what the indexes of other folders share, by its text.
+    """
+    names = sorted(files)
+    block = _read(folder, verify, parsed)
+    if (
+        block is None
+        or block.names != names
+        or block.marks != list(chain.from_iterable(map(files.__getitem__, names)))
+    ):
+        rows: list[Row] = []
+        known = {} if block is None else {name: at for at, name in enumerate(block.names)}
+        fresh = 0
+        for name in names:
+            at = known.get(name)
+            if block is not None and at is not None and block.marks[4 * at : 4 * at + 4] == list(files[name]):
+                rows.append(block.row(at))
+                continue
             try:
                 record = verify(folder / name)
             except FileNotFoundError:
@@ -51,82 +226,52 @@ def digests(folder: Path, files: dict[str, os.stat_result], verify: Verify) -> I
             except ValueError as error:
                 yield name, str(error)
                 continue
-            entry, fresh = [mark, *_entry(record, groups, numbers)], True
-            keys = [group["group"] for group in groups]
-        kept[name] = entry
-        group = groups[entry[1]]
-        yield name, _digest(folder, name, entry, group, keys[entry[1]], provenances, verify)
-    if fresh or len(kept) < len(entries):
-        settled = time.time() - _SETTLED
-        _write(folder, {name: entry for name, entry in kept.items() if entry[0][2] / 1e9 < settled}, groups)
+            rows.append(_row(name, files[name], record))
+            fresh += 1
+        if fresh or len(rows) < len(known):
+            settled = time.time() - _SETTLED
+            _write(folder, Block.plain([row for row in rows if row.mark[1] / 1e9 < settled]))
+        block = Block(Block.plain(rows), folder, verify, parsed)
+    for name, digest in zip(block.names, block.digests(), strict=True):
+        # A digest reads like the record that it stands for.
+        yield name, cast(Record, digest)
 
 
-def _mark(stat: os.stat_result) -> list[int]:
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-
-
-def _entry(record: Record, groups: list[dict[str, Any]], numbers: dict[str, int]) -> list[Any]:
-    """What is kept of one record; what many share goes into `groups`."""
+def _row(name: str, mark: Mark, record: Record) -> Row:
     provenance = record["provenance"]
-    group = {name: record[name] for name in _SHARED} | {
-        "group": group_of(record),
-        "provenance": {key: value for key, value in provenance.items() if key not in ("name", "suite", "created")},
-    }
-    text = json.dumps(group, sort_keys=True)
-    if text not in numbers:
-        numbers[text] = len(groups)
-        groups.append(group)
-    own = [provenance.get(key) for key in ("name", "suite", "created")]
-    rest = {sys.intern(name): _shared(value) for name, value in record.items() if name not in _APART}
-    return [numbers[text], key_of(record), own, rest]
+    shared = {key: value for key, value in provenance.items() if key not in _OWN}
+    texts = (_text(record["config"]), _text(record["environment"]), _text(shared))
+    return Row(
+        name,
+        mark,
+        Group(group_of(record), record["config_id"], *texts),
+        tuple(provenance.get(key) for key in _OWN),
+        key_of(record),
+        record["round"],
+        record["status"],
+        record["metrics"],
+        record["cost"],
+        {key: value for key, value in record.items() if key not in _APART},
+    )
 
 
-def _shared(value: Any) -> Any:
-    """`value`, its keys and words kept once for all records that were parsed one by one."""
-    if isinstance(value, dict):
-        return {sys.intern(name): item for name, item in value.items()}
-    return sys.intern(value) if isinstance(value, str) and len(value) < 20 else value
+def _text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
-def _digest(
-    folder: Path,
-    name: str,
-    entry: list[Any],
-    group: dict[str, Any],
-    group_key: str,
-    provenances: dict[tuple[Any, ...], dict[str, Any]],
-    verify: Verify,
-) -> Digest:
-    _, number, key, (named, suite, created), rest = entry
-    shared = (number, named, suite, created)
-    provenance = provenances.get(shared)
-    if provenance is None:
-        provenance = provenances[shared] = group["provenance"] | {"name": named, "suite": suite, "created": created}
-    digest = Digest(rest)
-    digest.update(config=group["config"], environment=group["environment"], provenance=provenance)
-    digest.key, digest.group, digest.place, digest.verify = key, group_key, (folder, name), verify
-    return digest
-
-
-def _read(folder: Path) -> tuple[dict[str, list[Any]], list[dict[str, Any]]]:
-    """The entries and groups of the index in `folder`; none where it is missing, damaged or of another form."""
+def _read(folder: Path, verify: Verify, parsed: dict[str, Any]) -> Block | None:
+    """The index in `folder`; None where it is missing, damaged or of another form."""
     try:
         head, _, body = (folder / NAME).read_bytes().partition(b"\n")
         if head.decode() == f"{_FORM} {hashlib.sha256(body).hexdigest()}":
-            value = json.loads(body)
-            return value["entries"], value["groups"]
+            return Block(json.loads(body), folder, verify, parsed)
     except (OSError, ValueError, RecursionError):
         pass
-    return {}, []
+    return None
 
 
-def _write(folder: Path, entries: dict[str, list[Any]], groups: list[dict[str, Any]]) -> None:
-    used = sorted({entry[1] for entry in entries.values()})
-    place = {number: at for at, number in enumerate(used)}
-    entries = {name: [entry[0], place[entry[1]], *entry[2:]] for name, entry in entries.items()}
-    body = json.dumps(
-        {"entries": entries, "groups": [groups[number] for number in used]}, separators=(",", ":"), allow_nan=False
-    ).encode()
+def _write(folder: Path, value: dict[str, Any]) -> None:
+    body = _text(value).encode()
     temporary = folder / f"{NAME}.{os.getpid()}.{secrets.token_hex(4)}"
     # Whoever may read a store but not write to it still has the figures, only later.
     with contextlib.suppress(OSError):

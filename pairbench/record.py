@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pairbench
 from pairbench.config import RunConfig, canonical, id_of
@@ -47,22 +47,57 @@ _TRAINING_ROOMS = ("data.py", "metrics.py", "model.py", "seeds.py", "training")
 Record = dict[str, Any]
 
 
-class Digest(Record):
-    """A record without its curves, which are read from its file when they are asked for.
+class Rows(Protocol):
+    """What is kept of many records, a row for each."""
 
-    key, group: what `key_of` and `group_of` give for it.
+    def part(self, at: int, name: str) -> Any: ...
+
+    def names_of(self, at: int) -> list[str]: ...
+
+    def figure(self, at: int, metric: str) -> Any: ...
+
+    def place(self, at: int) -> Path: ...
+
+    @property
+    def verify(self) -> Callable[[Path], Record]: ...
+
+
+class Shared(Protocol):
+    """What is kept of records that are rounds of the same thing; `group` is what `group_of` gives for them."""
+
+    @property
+    def group(self) -> str: ...
+
+
+class Digest(Mapping[str, Any]):
+    """A record whose parts are read when they are asked for, its curves from its file.
+
+    key: what `key_of` gives for it.
+    shared: the same object for all records that have a config, data and code in common.
     """
 
-    __slots__ = ("group", "key", "place", "verify")
-    key: str
-    group: str
-    place: tuple[Path, str]
-    verify: Callable[[Path], Record]
+    __slots__ = ("_at", "_rows", "key", "round", "shared", "status")
 
-    def __missing__(self, name: str) -> Any:
-        if name != "curves":
-            raise KeyError(name)
-        return self.whole()[name]
+    def __init__(self, rows: Rows, at: int, key: str, number: int, status: str, shared: Shared) -> None:
+        self._rows, self._at = rows, at
+        self.key, self.round, self.status, self.shared = key, number, status, shared
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "status":
+            return self.status
+        if name == "round":
+            return self.round
+        return self.whole()[name] if name == "curves" else self._rows.part(self._at, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._rows.names_of(self._at), "curves"])
+
+    def __len__(self) -> int:
+        return len(self._rows.names_of(self._at)) + 1
+
+    def figure(self, metric: str) -> Any:
+        """What `figure_of` gives for it."""
+        return self._rows.figure(self._at, metric)
 
     def whole(self) -> Record:
         """The record as it is in its file.
@@ -70,16 +105,27 @@ class Digest(Record):
         Raises:
             StoreError: it has gone or was damaged since it was listed.
         """
-        path = self.place[0] / self.place[1]
+        path = self._rows.place(self._at)
         try:
-            return self.verify(path)
+            return self._rows.verify(path)
         except (OSError, ValueError) as error:
             raise StoreError(f"cannot read {printable(str(path))}: {error}. Run the same command again.") from None
 
 
-def whole(record: Record) -> Record:
-    """The record with its curves."""
-    return record.whole() if isinstance(record, Digest) else record
+def whole(record: Mapping[str, Any]) -> Record:
+    """The record with its curves, as a plain dictionary."""
+    return record.whole() if isinstance(record, Digest) else dict(record)
+
+
+def figure_of(record: Mapping[str, Any], metric: str) -> float | None:
+    """A metric of a record; None where it has none."""
+    found: float | None = record.figure(metric) if isinstance(record, Digest) else record["metrics"].get(metric)
+    return found
+
+
+def origin_of(record: Mapping[str, Any]) -> int:
+    """The same number for two of the records in memory only where their data and code are the same."""
+    return id(record.shared if isinstance(record, Digest) else record["provenance"])
 
 
 @dataclass(frozen=True)
@@ -138,7 +184,7 @@ def key_of(record: Mapping[str, Any]) -> str:
 def group_of(record: Mapping[str, Any]) -> str:
     """What records must share to be rounds of the same thing: config, data and code."""
     if isinstance(record, Digest):
-        return record.group
+        return record.shared.group
     provenance = record["provenance"]
     return f"{record['config_id']}/{provenance['data']}/{canonical(provenance['code'])}"
 

@@ -106,10 +106,11 @@ class Store:
         if count < index.LEAST:
             whole = self.read()
             return Scan(whole.records, whole.damaged, scan.timed)
+        parsed: dict[str, Any] = {}
         with _uncollected():
             for folder, files in folders.items():
                 try:
-                    for name, found in index.digests(folder, files, _verified):
+                    for name, found in index.digests(folder, files, _verified, parsed):
                         if isinstance(found, str):
                             scan.damaged[folder / name] = found
                         else:
@@ -242,17 +243,22 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _listed(folder: Path, timed: set[str]) -> dict[str, os.stat_result]:
-    """The files of `folder` that may be records; notes in `timed` where it has timings."""
+def _listed(folder: Path, timed: set[str]) -> dict[str, index.Mark]:
+    """The files of `folder` that may be records, each with what tells that it is as it was; notes in `timed` where it
+    has timings."""
     found = {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.endswith(".timing"):
+                name = entry.name
+                if name.endswith(".timing"):
                     timed.add(folder.name)
-                elif entry.name.endswith(".json") and not entry.name.startswith("."):
-                    with contextlib.suppress(FileNotFoundError):
-                        found[entry.name] = entry.stat()
+                elif name.endswith(".json") and not name.startswith("."):
+                    try:
+                        stat = entry.stat()
+                    except FileNotFoundError:
+                        continue
+                    found[name] = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
     except OSError as error:
         raise StoreError(f"cannot read store {printable(str(folder))}: {error.strerror or error}.") from error
     return found

@@ -353,17 +353,22 @@ def _stacked_step(config: RunConfig, device: torch.device, splits: Mapping[int, 
 
 
 def _median(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """The median seconds of each call after one that warms up; the calls take turns."""
+    """The median seconds of each call after one that warms up; the calls take turns.
+
+    One thread is timed by its processor time, so that what else the machine does decides nothing.
+    """
+    alone = torch.get_num_threads() == 1 and not (torch.cuda.is_available() and torch.cuda.is_initialized())
+    clock = time.process_time if alone else time.perf_counter
     for call in calls:
         call()
     seconds: list[list[float]] = [[] for _ in calls]
     for _ in range(repeats):
         for call, taken in zip(calls, seconds, strict=True):
-            started = time.perf_counter()
+            started = clock()
             call()
             if torch.cuda.is_available() and torch.cuda.is_initialized():
                 torch.cuda.synchronize()
-            taken.append(time.perf_counter() - started)
+            taken.append(clock() - started)
     return [statistics.median(taken) for taken in seconds]
 
 
