@@ -23,13 +23,17 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
 ) -> None:
     environment = attack.install(tmp_path / "plugin")
     choose, root = attack.chance("kills", kills), tmp_path / "store"
-    configs, rounds = (6, 10) if kills < 100 else (12, 20)
-    widths = ",".join(str(width) for width in range(2, 2 + configs))
-    words = (*attack.WORDS, f"encoder.width={widths}", "encoder.pause=0.01", f"train.rounds={rounds}", "train.epochs=3")
-    arguments = ("run", *words, "--no-timing", "-q", "--workers", 4, "--store", root, "--retry-failed")
+    configs, rounds, seeds = *((6, 10) if kills < 100 else (12, 20)), 1
+
+    def arguments(*seeds: int, store: Path = root) -> tuple[object, ...]:
+        options = ("--no-timing", "-q", "--workers", 4, "--store", store, "--retry-failed")
+        widths = ",".join(str(width) for width in range(2, 2 + configs))
+        words = (f"encoder.width={widths}", "encoder.pause=0.01", f"train.rounds={rounds}", "train.epochs=3")
+        return ("run", *attack.WORDS, *words, f"train.seed={','.join(map(str, seeds))}", *options)
+
     sent, group_kills, kept = 0, 0, dict[tuple[str, int], str]()
     while group_kills < groups:
-        process = attack.start(arguments, environment)
+        process = attack.start(arguments(seeds - 1), environment)
         attack.wait_for(lambda p=process: p.poll() is not None or attack.workers(p.pid))
         # Sometimes at once, while pools and profiles are made; mostly when rounds are training.
         stop = time.monotonic() + choose.choice((0, 0.3, 3, 4)) * choose.random()
@@ -45,6 +49,8 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
         victims = choose.choice((command + server, server + command, command))
         hit = [attack.kill(victim, group=True) for victim in victims if process.poll() is None or victim != process.pid]
         process.communicate()
+        # A sweep that has reached its end offers nothing more to kill: the next one has another seed.
+        seeds += process.returncode == 0
         group_kills += any(hit)
         sent += any(hit)
         time.sleep(0.05)
@@ -53,22 +59,21 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
         kept = now
     before = len(kept)
     while sent < kills:
-        process = attack.start(arguments, environment)
+        process = attack.start(arguments(seeds - 1), environment)
         while process.poll() is None and sent < kills:
             alive = attack.workers(process.pid)
             sent += bool(alive) and attack.kill(choose.choice(alive))
             time.sleep(choose.uniform(0, 0.1))
         process.communicate()
-    done = attack.finish(*arguments, environment=environment)
+        seeds += process.returncode == 0
+    done = attack.finish(*arguments(*range(seeds)), environment=environment)
     assert done.returncode == 0, done.stderr
     found = attack.finished(root)
     assert kept.items() <= found.items()
-    straight = attack.finish(
-        *(word if word != root else tmp_path / "straight" for word in arguments), environment=environment
-    )
+    straight = attack.finish(*arguments(*range(seeds), store=tmp_path / "straight"), environment=environment)
     assert straight.returncode == 0, straight.stderr
     assert found == attack.finished(tmp_path / "straight")
-    assert len(found) == configs * rounds
+    assert len(found) == configs * rounds * seeds
     print(
         f"\n{sent} SIGKILLs, {group_kills} of them to the whole tree: {len(found)} rounds, 0 lost, 0 doubled, "
         f"0 damaged, all equal to those of an uninterrupted sweep ({before} had ended before the last kill of the tree)"
