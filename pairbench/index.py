@@ -89,9 +89,17 @@ class Table:
             found = self._read[name] = [None] * len(self.shape) if text is None else json.loads(text)
         return found
 
+    def names(self, at: int) -> list[str]:
+        """The keys of row `at`."""
+        return self.shapes[self.shape[at]]
+
     def row(self, at: int) -> dict[str, Any]:
         """The dictionary of row `at`."""
-        return {name: self.column(name)[at] for name in self.shapes[self.shape[at]]}
+        return {name: self.column(name)[at] for name in self.names(at)}
+
+    def has(self, at: int, name: str) -> bool:
+        """Whether row `at` has a value other than None by `name`; mostly known without parsing the column."""
+        return name in self.names(at) and ("null" not in self.columns[name] or self.column(name)[at] is not None)
 
     def plain(self) -> list[Any]:
         """This table as JSON has it."""
@@ -172,7 +180,15 @@ class Block:
 
     def names_of(self, at: int) -> list[str]:
         """The names of the parts of the record of row `at`, without its curves."""
-        return [*(name for name in _APART if name != "curves"), *self.rest.shapes[self.rest.shape[at]]]
+        return [*(name for name in _APART if name != "curves"), *self.rest.names(at)]
+
+    def metric_names(self, at: int) -> list[str]:
+        """The names of the metrics of the record of row `at`, the same list for rows that have the same ones."""
+        return self.metrics.names(at)
+
+    def has(self, at: int, metric: str) -> bool:
+        """Whether the record of row `at` has a figure of `metric`."""
+        return self.metrics.has(at, metric)
 
     def figure(self, at: int, metric: str) -> Any:
         """A metric of the record of row `at`; None where it has none."""
@@ -206,11 +222,7 @@ def digests(
     """
     names = sorted(files)
     block = _read(folder, verify, parsed)
-    if (
-        block is None
-        or block.names != names
-        or block.marks != list(chain.from_iterable(map(files.__getitem__, names)))
-    ):
+    if block is None or block.names != names or block.marks != list(chain.from_iterable(map(files.__getitem__, names))):
         rows: list[Row] = []
         known = {} if block is None else {name: at for at, name in enumerate(block.names)}
         fresh = 0

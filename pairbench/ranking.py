@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from pairbench.config import canonical
 from pairbench.errors import SpecError
-from pairbench.record import locations_of
 from pairbench.results import Result
 from pairbench.spec import unknown
 from pairbench.statistics import LEVEL, Difference, Summary, all_p_values, holm, holm_among, paired, welch
@@ -63,11 +62,7 @@ def same_data_key(result: Result) -> str:
 
 def comparable_key(result: Result) -> str:
     """Results with the same key answer the same question on the same data, perhaps with other seeds."""
-    # Records of one origin share it where they come from an index.
-    origins = {id(record["provenance"]): record for record in result.records}.values()
-    places = {key for record in origins for key in locations_of(record)}
-    data = {key: value for key, value in result.config.items() if key.split(".")[0] == "dataset" and key not in places}
-    return canonical([data, sorted({record["provenance"]["data"] for record in origins})])
+    return result.question
 
 
 def difference(first: Result, second: Result, metric: str) -> Difference | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,7 +55,11 @@ class Rows(Protocol):
 
     def names_of(self, at: int) -> list[str]: ...
 
+    def metric_names(self, at: int) -> list[str]: ...
+
     def figure(self, at: int, metric: str) -> Any: ...
+
+    def has(self, at: int, metric: str) -> bool: ...
 
     def place(self, at: int) -> Path: ...
 
@@ -99,6 +104,15 @@ class Digest(Mapping[str, Any]):
         """What `figure_of` gives for it."""
         return self._rows.figure(self._at, metric)
 
+    def has(self, metric: str) -> bool:
+        """Whether it has a figure of `metric`."""
+        return self._rows.has(self._at, metric)
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The names of its metrics, the same list for records that have the same ones."""
+        return self._rows.metric_names(self._at)
+
     def whole(self) -> Record:
         """The record as it is in its file.
 
@@ -112,15 +126,26 @@ class Digest(Mapping[str, Any]):
             raise StoreError(f"cannot read {printable(str(path))}: {error}. Run the same command again.") from None
 
 
-def whole(record: Mapping[str, Any]) -> Record:
+def whole(record: Record) -> Record:
     """The record with its curves, as a plain dictionary."""
-    return record.whole() if isinstance(record, Digest) else dict(record)
+    return record.whole() if isinstance(record, Digest) else record
 
 
 def figure_of(record: Mapping[str, Any], metric: str) -> float | None:
     """A metric of a record; None where it has none."""
     found: float | None = record.figure(metric) if isinstance(record, Digest) else record["metrics"].get(metric)
     return found
+
+
+def metrics_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The metrics of which any of `records` has a figure, in the order in which they are first named."""
+    named = [record.metric_names if isinstance(record, Digest) else list(record["metrics"]) for record in records]
+    names = dict.fromkeys(chain.from_iterable({id(some): some for some in named}.values()))
+    return [name for name in names if any(_has(record, name) for record in records)]
+
+
+def _has(record: Mapping[str, Any], metric: str) -> bool:
+    return record.has(metric) if isinstance(record, Digest) else record["metrics"].get(metric) is not None
 
 
 def origin_of(record: Mapping[str, Any]) -> int:

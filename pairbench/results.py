@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairbench.record import SPENT, Record, whole
+from pairbench.config import canonical
+from pairbench.record import SPENT, Record, figure_of, locations_of, metrics_of, origin_of, whole
 from pairbench.statistics import Summary, summarise
 from pairbench.suite import Published
 
@@ -40,18 +41,33 @@ class Result:
     @cached_property
     def summary(self) -> dict[str, Summary]:
         """Mean, spread and interval of each metric over the finished rounds; nothing but finite values counts."""
-        names = dict.fromkeys(name for record in self.finished for name in record["metrics"])
-        found = {name: summarise(list(self.values(name).values())) for name in names}
+        found = {name: self.summary_of(name) for name in self.metrics}
         return {name: summary for name, summary in found.items() if summary is not None}
 
-    @property
-    def metrics(self) -> set[str]:
-        """The metrics of which any finished round has a figure."""
-        return {name for record in self.finished for name, value in record["metrics"].items() if value is not None}
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics of which the finished rounds have figures."""
+        return tuple(metrics_of(self.finished))
 
     def summary_of(self, metric: str) -> Summary | None:
         """What `summary` has of one metric, without looking at the others."""
-        return self.summary.get(metric) if "summary" in vars(self) else summarise(list(self.values(metric).values()))
+        if metric not in self._summaries:
+            self._summaries[metric] = summarise(list(self.values(metric).values()))
+        return self._summaries[metric]
+
+    @cached_property
+    def _summaries(self) -> dict[str, Summary | None]:
+        return {}
+
+    @cached_property
+    def question(self) -> str:
+        """The same text for results that answer the same question on the same data, perhaps with other seeds."""
+        origins = {origin_of(record): record for record in self.records}.values()
+        places = {key for record in origins for key in locations_of(record)}
+        data = {
+            key: value for key, value in self.config.items() if key.split(".")[0] == "dataset" and key not in places
+        }
+        return canonical([data, sorted({record["provenance"]["data"] for record in origins})])
 
     @cached_property
     def finished(self) -> list[Record]:
@@ -81,7 +97,7 @@ class Result:
 
     def values(self, metric: str) -> dict[int, float]:
         """The finite values of `metric`, by round."""
-        found = {record["round"]: record["metrics"].get(metric) for record in self.finished}
+        found = {record["round"]: figure_of(record, metric) for record in self.finished}
         return {number: value for number, value in found.items() if value is not None and math.isfinite(value)}
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,6 +12,13 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Values = NDArray[np.float64]
 
 LEVEL = 0.95
 # Differences that are equal but for the last digits of a float64, relative to the values.
@@ -113,7 +120,6 @@ def all_p_values(values: Sequence[Mapping[int, float]], data: Sequence[str]) -> 
     `data`, else Welch's; the same as `paired` and `welch` give one by one.
     """
     import numpy as np
-    from scipy.special import stdtr
 
     rounds = sorted({number for one in values for number in one})
     place = {number: at for at, number in enumerate(rounds)}
@@ -121,35 +127,62 @@ def all_p_values(values: Sequence[Mapping[int, float]], data: Sequence[str]) -> 
     for row, one in enumerate(values):
         table[row, [place[number] for number in one]] = list(one.values())
     seen = np.unique(np.asarray(data), return_inverse=True)[1]
-    count = (~np.isnan(table)).sum(1)
-    total = np.nansum(table, axis=1)
+    known = ~np.isnan(table)
+    largest = np.abs(table[known]).max(initial=0.0)
+    found = []
     with np.errstate(all="ignore"):
-        mean = total / count
-        variance = np.nansum((table - mean[:, None]) ** 2, axis=1) / (count - 1)
-        found = []
+        count = known.sum(1)
+        mean = np.nansum(table, axis=1) / count
+        part = np.nansum((table - mean[:, None]) ** 2, axis=1) / (count - 1) / count
         for row in range(len(values) - 1):
             rest = slice(row + 1, None)
-            gaps = table[row] - table[rest]  # (rows, rounds)
-            both = (~np.isnan(gaps)).sum(1)
-            gap = np.nansum(gaps, axis=1) / both
-            spread = np.sqrt(np.nansum((gaps - gap[:, None]) ** 2, axis=1) / (both - 1))
-            shared = ~np.isnan(gaps)
-            largest = np.maximum(
-                np.where(shared, np.abs(table[row]), 0).max(1), np.where(shared, np.abs(table[rest]), 0).max(1)
-            )
-            flat = spread <= _ROUNDING * largest
-            p = 2 * stdtr(both - 1, -np.abs(gap / (spread / np.sqrt(both))))
-            p = np.where(flat, np.where(np.abs(gap) <= _ROUNDING * largest, 1.0, 2 * 0.5**both), p)
-            p = np.where(both < 2, np.nan, p)
-            one, two = variance[row] / count[row], variance[rest] / count[rest]
-            freedom = (one + two) ** 2 / (one**2 / (count[row] - 1) + two**2 / (count[rest] - 1))
-            apart = mean[row] - mean[rest]
-            other = 2 * stdtr(freedom, -np.abs(apart / np.sqrt(one + two)))
-            other = np.where(one + two == 0, np.where(apart == 0, 1.0, np.nan), other)
-            other = np.where(np.minimum(count[row], count[rest]) < 2, np.nan, other)
-            p = np.where(seen[row] == seen[rest], p, other)
+            same = seen[rest] == seen[row]
+            if same.all():
+                p = _paired_with(table[row], table[rest], largest)
+            else:
+                p = _welch_with(count[row], mean[row], part[row], count[rest], mean[rest], part[rest])
+                p[same] = _paired_with(table[row], table[rest][same], largest)
             found.append(p[~np.isnan(p)])
     return [float(p) for p in np.sort(np.concatenate(found))] if found else []
+
+
+def _paired_with(one: Values, others: Values, largest: float) -> Values:
+    """The p-value of figures by round, (R,), beside each of the others, (rows, R); NaN where it cannot be tested.
+
+    largest: at least as large as any of the figures.
+    """
+    import numpy as np
+    from scipy.special import stdtr
+
+    gaps = one - others
+    known = ~np.isnan(gaps)
+    both, whole = known.sum(1), bool(known.all())
+    gap = (gaps if whole else np.where(known, gaps, 0.0)).sum(1) / both
+    gaps -= gap[:, None]
+    if not whole:
+        gaps[~known] = 0.0
+    spread = np.sqrt(np.einsum("ij,ij->i", gaps, gaps) / (both - 1))
+    p = 2 * stdtr(both - 1, -np.abs(gap / (spread / np.sqrt(both))))
+    for at in np.flatnonzero(spread <= _ROUNDING * largest):
+        own = max(np.abs(figures[known[at]]).max(initial=0.0) for figures in (one, others[at]))
+        if spread[at] <= _ROUNDING * own:
+            p[at] = 1.0 if abs(gap[at]) <= _ROUNDING * own else 2 * 0.5 ** both[at]
+    return np.where(both < 2, np.nan, p)
+
+
+def _welch_with(count: Any, mean: Any, part: Any, counts: Values, means: Values, parts: Values) -> Values:
+    """The p-value of Welch's test of one row beside each of the others; NaN where it cannot be tested.
+
+    part: the variance of the mean.
+    """
+    import numpy as np
+    from scipy.special import stdtr
+
+    freedom = (part + parts) ** 2 / (part**2 / (count - 1) + parts**2 / (counts - 1))
+    apart = mean - means
+    p = 2 * stdtr(freedom, -np.abs(apart / np.sqrt(part + parts)))
+    p = np.where(part + parts == 0, np.where(apart == 0, 1.0, np.nan), p)
+    return np.where(np.minimum(count, counts) < 2, np.nan, p)
 
 
 def holm_among(every: Sequence[float], some: Sequence[float]) -> list[float]:

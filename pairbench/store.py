@@ -107,7 +107,7 @@ class Store:
             whole = self.read()
             return Scan(whole.records, whole.damaged, scan.timed)
         parsed: dict[str, Any] = {}
-        with _uncollected():
+        with uncollected():
             for folder, files in folders.items():
                 try:
                     for name, found in index.digests(folder, files, _verified, parsed):
@@ -228,12 +228,17 @@ class Store:
             raise StoreError(f"cannot read store {printable(str(self.root))}: {error.strerror or error}.") from error
 
     def _folders(self) -> list[Path]:
-        return sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.exists() else []
+        try:
+            with os.scandir(self.root) as entries:
+                names = sorted(entry.name for entry in entries if entry.is_dir())
+        except FileNotFoundError:
+            return []
+        return [self.root / name for name in names]
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Look for no garbage meanwhile: among very many new dictionaries that takes longer than making them."""
+def uncollected() -> Iterator[None]:
+    """Look for no garbage meanwhile: among very many new objects that takes longer than making them."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -255,10 +260,10 @@ def _listed(folder: Path, timed: set[str]) -> dict[str, index.Mark]:
                     timed.add(folder.name)
                 elif name.endswith(".json") and not name.startswith("."):
                     try:
-                        stat = entry.stat()
+                        seen = entry.stat()
                     except FileNotFoundError:
                         continue
-                    found[name] = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+                    found[name] = (seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino)
     except OSError as error:
         raise StoreError(f"cannot read store {printable(str(folder))}: {error.strerror or error}.") from error
     return found

@@ -273,8 +273,9 @@ def rate(timing: dict[str, Any], figure: str) -> str:
 
 
 def _many(items: Sequence[Result], metric: str | None) -> Table:
-    metrics = [name for name in METRIC_TITLES if name not in ASIDE and any(name in item.summary for item in items)]
-    if metric is not None and metric not in metrics and any(metric in item.summary for item in items):
+    known = {name for item in items for name in item.metrics}
+    metrics = [name for name in METRIC_TITLES if name not in ASIDE and name in known]
+    if metric is not None and metric not in metrics and metric in known:
         metrics.insert(0, metric)
     timed = any(item.timing for item in items)
     words = against_best(items, metric) if metric is not None else []
@@ -295,8 +296,8 @@ def _many(items: Sequence[Result], metric: str | None) -> Table:
     for place, item in enumerate(shown):
         row = [names[place]]
         if metric is not None and len(items) > 1:
-            row.append(words[place] if place else "best" if item.summary.get(metric) else "-")
-        row += [mean_std(name, item.summary.get(name)) for name in metrics]
+            row.append(words[place] if place else "best" if item.summary_of(metric) else "-")
+        row += [mean_std(name, item.summary_of(name)) for name in metrics]
         row.append(_rounds(item))
         cost = item.cost
         row += (

@@ -93,17 +93,19 @@ def leaderboard(
     """Rank everything in the store, and say which differences are real."""
     import pairbench
     from pairbench import tables
+    from pairbench.store import uncollected
     from pairbench.text import printable
 
-    results = pairbench.leaderboard(store, metric, reading)
-    if form is not Format.table:
-        # What other formats leave out has to be told all the same.
-        for path, reason in results.damaged.items():
-            print(f"DAMAGED {printable(str(path))}: {reason}; left out", file=sys.stderr)
-    if failed:
-        emit(form, tables.of_failures(results), tables.failures(results))
-        return 0
-    emit(form, tables.of_results(results), results.to_dict, results.to_csv)
+    with uncollected():
+        results = pairbench.leaderboard(store, metric, reading)
+        if form is not Format.table:
+            # What other formats leave out has to be told all the same.
+            for path, reason in results.damaged.items():
+                print(f"DAMAGED {printable(str(path))}: {reason}; left out", file=sys.stderr)
+        if failed:
+            emit(form, tables.of_failures(results), tables.failures(results))
+        else:
+            emit(form, tables.of_results(results), results.to_dict, results.to_csv)
     return 0
 
 
