@@ -116,10 +116,11 @@ TRACE = """
         module = _build(self, image_shape)
         forward, seen = module.forward, []
         def traced(images):
-            if self.how != "well" and module.training and not seen:
+            if self.how != "well" and module.training:
                 seen.append(1)
-                with open(self.how, "a") as file:
-                    file.write(f"{os.getpid()}\\n")
+                if len(seen) in (1, 6):
+                    with open(self.how, "a") as file:
+                        file.write(f"{len(seen)}\\n")
             return forward(images)
         module.forward = traced
         return module
@@ -127,14 +128,21 @@ TRACE = """
 """
 
 
-@pytest.mark.parametrize(("runs", "killed"), [(2, True), pytest.param(4, False, marks=FULL)])
-def test_two_runs_of_the_same_suite_at_once_train_each_round_once(tmp_path: Path, runs: int, killed: bool) -> None:
+@pytest.mark.parametrize(
+    ("runs", "killed", "engine"),
+    [(2, True, "loop"), pytest.param(4, False, "loop", marks=FULL), pytest.param(4, False, "auto", marks=FULL)],
+)
+def test_two_runs_of_the_same_suite_at_once_train_each_round_once(
+    tmp_path: Path, runs: int, killed: bool, engine: str
+) -> None:
     environment = attack.install(tmp_path / "plugin", attack.SOURCE + TRACE)
-    # Each training model leaves a line, so that work done twice is seen.
+    # A model leaves a line at its first step and at its last, so that work done twice is seen. Where the engine is
+    # open, each run takes a few steps of each config to see whether measuring pays; they are no trainings.
     trace, root, count = tmp_path / "trace", tmp_path / "store", 24
     trace.write_text("")
-    words = (*attack.WORDS, f"encoder.how={trace}", "encoder.width=3,4", f"train.rounds={count // 2}")
-    arguments = ("run", *words, "encoder.pause=0.03", "train.epochs=4", "--no-timing", "--workers", 2)
+    own = (f"encoder.how={trace}", "encoder.width=3,4", "encoder.pause=0.02")
+    words = (*attack.WORDS[:-1], f"train.engine={engine}", *own, f"train.rounds={count // 2}", "train.epochs=6")
+    arguments = ("run", *words, "--no-timing", "--workers", 2)
     together = [
         attack.start((*arguments, "--store", root, "--format", "json"), environment) for _ in range(runs + killed)
     ]
@@ -148,11 +156,15 @@ def test_two_runs_of_the_same_suite_at_once_train_each_round_once(tmp_path: Path
     told = [json.loads(out)["results"] for _, (out, _) in survivors]
     assert all(one == told[0] for one in told)
     assert len(attack.finished(root)) == count
-    trained = len(trace.read_text().splitlines())
+    begun, trained = (trace.read_text().splitlines().count(step) for step in ("1", "6"))
     # A killed run had at most two rounds in hand.
     assert count <= trained <= count + 2 * killed, f"{trained} trainings of {count} rounds"
+    assert begun <= count + 2 * killed + (2 * runs if engine == "auto" else 0), f"{begun} models began to train"
     assert [path.name for path in root.rglob(".*")] == []
-    print(f"\n{runs + killed} runs at once, {int(killed)} killed: {count} rounds, {trained} trainings, equal results")
+    print(
+        f"\n{runs + killed} runs at once, {int(killed)} killed: {count} rounds, {trained} trainings to the end, "
+        f"{begun} begun, equal results ({engine})"
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
