@@ -49,7 +49,8 @@ def ask(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     forget(folder)
     changed, same = sum(count > 0 for count in counts), counts.count(0)
     print(
-        f"\n{changed} commands of something else: {sum(counts)} of {ROUNDS * changed} rounds trained; {same} of the same: 0"
+        f"\n{changed} commands of something else: {sum(counts)} of {ROUNDS * changed} rounds trained; "
+        f"{same} of the same: 0"
     )
 
 
