@@ -16,7 +16,8 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -112,7 +113,7 @@ class Block:
     parsed: dictionaries by their text, shared with other folders.
     """
 
-    def __init__(self, value: Mapping[str, Any], folder: Path, verify: Verify, parsed: dict[str, Any]) -> None:
+    def __init__(self, value: Mapping[str, Any], folder: Path, verify: Verify, parsed: dict[Any, Any]) -> None:
         self.folder, self.verify, self._parsed = folder, verify, parsed
         self.names: list[str] = value["names"]
         self.marks: list[int] = value["marks"]
@@ -152,11 +153,11 @@ class Block:
         parts = (self.metrics.row(at), self.costs.row(at), self.rest.row(at))
         return Row(self.names[at], mark, group, own, self.keys[at], self.rounds[at], self.statuses[at], *parts)
 
-    def digests(self) -> Iterator[Digest]:
+    def digests(self) -> list[Digest]:
         """The digest of each record."""
         groups = map(self.groups.__getitem__, self.group)
         rows = zip(self.keys, self.rounds, self.statuses, groups, strict=True)
-        return (Digest(self, at, *row) for at, row in enumerate(rows))
+        return [Digest(self, at, *row) for at, row in enumerate(rows)]
 
     def part(self, at: int, name: str) -> Any:
         """What the record of row `at` has by `name`; its curves come from its file.
@@ -182,6 +183,16 @@ class Block:
         """The names of the parts of the record of row `at`, without its curves."""
         return [*(name for name in _APART if name != "curves"), *self.rest.names(at)]
 
+    @cached_property
+    def sure(self) -> list[str] | None:
+        """The metrics that each of the records has a figure of, where none has others."""
+        shapes = self.metrics.shapes
+        return (
+            shapes[0]
+            if len(shapes) == 1 and not any("null" in self.metrics.columns[name] for name in shapes[0])
+            else None
+        )
+
     def metric_names(self, at: int) -> list[str]:
         """The names of the metrics of the record of row `at`, the same list for rows that have the same ones."""
         return self.metrics.names(at)
@@ -190,9 +201,9 @@ class Block:
         """Whether the record of row `at` has a figure of `metric`."""
         return self.metrics.has(at, metric)
 
-    def figure(self, at: int, metric: str) -> Any:
-        """A metric of the record of row `at`; None where it has none."""
-        return self.metrics.column(metric)[at]
+    def figures(self, metric: str) -> list[Any]:
+        """A metric of each record; None where one has none."""
+        return self.metrics.column(metric)
 
     def place(self, at: int) -> Path:
         """The file of the record of row `at`."""
@@ -206,21 +217,22 @@ class Block:
 
     def _provenance(self, group: Group, own: tuple[Any, ...]) -> Any:
         # By both, since records of one group may have been made at other times or under another name.
-        text = group.provenance + _text(own)
-        found = self._parsed.get(text)
+        found = self._parsed.get((group.provenance, own))
         if found is None:
-            found = self._parsed[text] = self._shared(group.provenance) | dict(zip(_OWN, own, strict=True))
+            found = self._shared(group.provenance) | dict(zip(_OWN, own, strict=True))
+            self._parsed[group.provenance, own] = found
         return found
 
 
 def digests(
-    folder: Path, files: Mapping[str, Mark], verify: Verify, parsed: dict[str, Any]
-) -> Iterator[tuple[str, Record | str]]:
-    """The digest of each record among `files` of `folder`, or what is wrong with it; brings the index up to date.
+    folder: Path, files: Mapping[str, Mark], verify: Verify, parsed: dict[Any, Any]
+) -> tuple[list[Record], dict[str, str]]:
+    """The digest of each record among `files` of `folder`, and what is wrong with each other file; brings the index up
+    to date.
 
     parsed: what the indexes of other folders share, by its text.
     """
-    names = sorted(files)
+    names, damaged = sorted(files), dict[str, str]()
     block = _read(folder, verify, parsed)
     if block is None or block.names != names or block.marks != list(chain.from_iterable(map(files.__getitem__, names))):
         rows: list[Row] = []
@@ -236,7 +248,7 @@ def digests(
             except FileNotFoundError:
                 continue
             except ValueError as error:
-                yield name, str(error)
+                damaged[name] = str(error)
                 continue
             rows.append(_row(name, files[name], record))
             fresh += 1
@@ -244,9 +256,8 @@ def digests(
             settled = time.time() - _SETTLED
             _write(folder, Block.plain([row for row in rows if row.mark[1] / 1e9 < settled]))
         block = Block(Block.plain(rows), folder, verify, parsed)
-    for name, digest in zip(block.names, block.digests(), strict=True):
-        # A digest reads like the record that it stands for.
-        yield name, cast(Record, digest)
+    # A digest reads like the record that it stands for.
+    return cast(list[Record], block.digests()), damaged
 
 
 def _row(name: str, mark: Mark, record: Record) -> Row:
@@ -271,7 +282,7 @@ def _text(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
-def _read(folder: Path, verify: Verify, parsed: dict[str, Any]) -> Block | None:
+def _read(folder: Path, verify: Verify, parsed: dict[Any, Any]) -> Block | None:
     """The index in `folder`; None where it is missing, damaged or of another form."""
     try:
         head, _, body = (folder / NAME).read_bytes().partition(b"\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -55,9 +55,12 @@ class Rows(Protocol):
 
     def names_of(self, at: int) -> list[str]: ...
 
+    @property
+    def sure(self) -> list[str] | None: ...
+
     def metric_names(self, at: int) -> list[str]: ...
 
-    def figure(self, at: int, metric: str) -> Any: ...
+    def figures(self, metric: str) -> list[Any]: ...
 
     def has(self, at: int, metric: str) -> bool: ...
 
@@ -77,14 +80,15 @@ class Shared(Protocol):
 class Digest(Mapping[str, Any]):
     """A record whose parts are read when they are asked for, its curves from its file.
 
+    rows, at: what is kept of it and others, and which row of that is its own.
     key: what `key_of` gives for it.
     shared: the same object for all records that have a config, data and code in common.
     """
 
-    __slots__ = ("_at", "_rows", "key", "round", "shared", "status")
+    __slots__ = ("at", "key", "round", "rows", "shared", "status")
 
     def __init__(self, rows: Rows, at: int, key: str, number: int, status: str, shared: Shared) -> None:
-        self._rows, self._at = rows, at
+        self.rows, self.at = rows, at
         self.key, self.round, self.status, self.shared = key, number, status, shared
 
     def __getitem__(self, name: str) -> Any:
@@ -92,26 +96,13 @@ class Digest(Mapping[str, Any]):
             return self.status
         if name == "round":
             return self.round
-        return self.whole()[name] if name == "curves" else self._rows.part(self._at, name)
+        return self.whole()[name] if name == "curves" else self.rows.part(self.at, name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*self._rows.names_of(self._at), "curves"])
+        return iter([*self.rows.names_of(self.at), "curves"])
 
     def __len__(self) -> int:
-        return len(self._rows.names_of(self._at)) + 1
-
-    def figure(self, metric: str) -> Any:
-        """What `figure_of` gives for it."""
-        return self._rows.figure(self._at, metric)
-
-    def has(self, metric: str) -> bool:
-        """Whether it has a figure of `metric`."""
-        return self._rows.has(self._at, metric)
-
-    @property
-    def metric_names(self) -> list[str]:
-        """The names of its metrics, the same list for records that have the same ones."""
-        return self._rows.metric_names(self._at)
+        return len(self.rows.names_of(self.at)) + 1
 
     def whole(self) -> Record:
         """The record as it is in its file.
@@ -119,9 +110,9 @@ class Digest(Mapping[str, Any]):
         Raises:
             StoreError: it has gone or was damaged since it was listed.
         """
-        path = self._rows.place(self._at)
+        path = self.rows.place(self.at)
         try:
-            return self._rows.verify(path)
+            return self.rows.verify(path)
         except (OSError, ValueError) as error:
             raise StoreError(f"cannot read {printable(str(path))}: {error}. Run the same command again.") from None
 
@@ -131,21 +122,39 @@ def whole(record: Record) -> Record:
     return record.whole() if isinstance(record, Digest) else record
 
 
-def figure_of(record: Mapping[str, Any], metric: str) -> float | None:
-    """A metric of a record; None where it has none."""
-    found: float | None = record.figure(metric) if isinstance(record, Digest) else record["metrics"].get(metric)
+def figures_of(records: Iterable[Mapping[str, Any]], metric: str) -> list[float | None]:
+    """A metric of each record; None where one has none."""
+    found: list[float | None] = []
+    rows, figures = None, list[Any]()
+    for record in records:
+        if isinstance(record, Digest):
+            if record.rows is not rows:
+                rows = record.rows
+                figures = rows.figures(metric)
+            found.append(figures[record.at])
+        else:
+            found.append(record["metrics"].get(metric))
     return found
 
 
 def metrics_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """The metrics of which any of `records` has a figure, in the order in which they are first named."""
-    named = [record.metric_names if isinstance(record, Digest) else list(record["metrics"]) for record in records]
+    homes = {record.rows if isinstance(record, Digest) else None for record in records}
+    if len(homes) == 1 and (home := homes.pop()) is not None and home.sure is not None:
+        return home.sure
+    named = [
+        record.rows.metric_names(record.at) if isinstance(record, Digest) else list(record["metrics"])
+        for record in records
+    ]
+    # Records of one folder that have the same metrics share the list of their names.
     names = dict.fromkeys(chain.from_iterable({id(some): some for some in named}.values()))
     return [name for name in names if any(_has(record, name) for record in records)]
 
 
 def _has(record: Mapping[str, Any], metric: str) -> bool:
-    return record.has(metric) if isinstance(record, Digest) else record["metrics"].get(metric) is not None
+    if isinstance(record, Digest):
+        return record.rows.has(record.at, metric)
+    return record["metrics"].get(metric) is not None
 
 
 def origin_of(record: Mapping[str, Any]) -> int:

@@ -6,8 +6,9 @@ import csv
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pairbench.text import printable
@@ -159,14 +160,18 @@ def to_csv(document: Document) -> str:
     return csv_text(table.columns, table.rows)
 
 
-def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """CSV in which no cell can be taken for a formula by a spreadsheet."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([_inert(name) for name in header])
-    for row in rows:
-        writer.writerow([_inert(value) if isinstance(value, str) else "" if value is None else value for value in row])
-    return out.getvalue()
+    return "".join(csv_lines(header, rows))
+
+
+def csv_lines(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    """The lines of `csv_text`, one after the other."""
+    for row in chain([header], rows):
+        out = io.StringIO()
+        cells = [_inert(value) if isinstance(value, str) else "" if value is None else value for value in row]
+        csv.writer(out, lineterminator="\n").writerow(cells)
+        yield out.getvalue()
 
 
 def _inert(text: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairbench.config import canonical
-from pairbench.record import SPENT, Record, figure_of, locations_of, metrics_of, origin_of, whole
+from pairbench.record import SPENT, STATUSES, Record, figures_of, locations_of, metrics_of, origin_of, whole
 from pairbench.statistics import Summary, summarise
 from pairbench.suite import Published
 
@@ -65,24 +65,33 @@ class Result:
         origins = {origin_of(record): record for record in self.records}.values()
         places = {key for record in origins for key in locations_of(record)}
         data = {
-            key: value for key, value in self.config.items() if key.split(".")[0] == "dataset" and key not in places
+            key: value
+            for key, value in self.config.items()
+            if (key == "dataset" or key.startswith("dataset.")) and key not in places
         }
         return canonical([data, sorted({record["provenance"]["data"] for record in origins})])
 
     @cached_property
+    def _by_status(self) -> dict[str, list[Record]]:
+        found: dict[str, list[Record]] = {status: [] for status in STATUSES}
+        for record in self.records:
+            found[record["status"]].append(record)
+        return found
+
+    @property
     def finished(self) -> list[Record]:
         """The records of rounds that ended with figures."""
-        return [record for record in self.records if record["status"] == "finished"]
+        return self._by_status["finished"]
 
     @property
     def failed(self) -> list[Record]:
         """The records of rounds that failed."""
-        return [record for record in self.records if record["status"] == "failed"]
+        return self._by_status["failed"]
 
     @property
     def diverged(self) -> list[Record]:
         """The records of rounds whose loss stopped being finite."""
-        return [record for record in self.records if record["status"] == "diverged"]
+        return self._by_status["diverged"]
 
     @property
     def cost(self) -> dict[str, Any]:
@@ -97,8 +106,9 @@ class Result:
 
     def values(self, metric: str) -> dict[int, float]:
         """The finite values of `metric`, by round."""
-        found = {record["round"]: figure_of(record, metric) for record in self.finished}
-        return {number: value for number, value in found.items() if value is not None and math.isfinite(value)}
+        finished = self.finished
+        found = zip([record["round"] for record in finished], figures_of(finished, metric), strict=True)
+        return {number: value for number, value in found if value is not None and math.isfinite(value)}
 
     def to_dict(self) -> dict[str, Any]:
         """This result as plain values, in the form that `--format json` prints."""
@@ -155,7 +165,10 @@ class Results(Sequence[Result]):
 
     def to_dict(self) -> dict[str, Any]:
         """The results as plain values, in the form that `--format json` prints."""
-        value: dict[str, Any] = {"schema": 1, "results": [item.to_dict() for item in self.items]}
+        return {"schema": 1, "results": [item.to_dict() for item in self.items], **self._aside()}
+
+    def _aside(self) -> dict[str, Any]:
+        value: dict[str, Any] = {}
         if self.damaged:
             value["damaged"] = {str(path): reason for path, reason in self.damaged.items()}
         if self.models:
@@ -166,7 +179,18 @@ class Results(Sequence[Result]):
 
     def to_json(self) -> str:
         """The results as one JSON document."""
-        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+        return "".join(self.json_parts())
+
+    def json_parts(self) -> Iterator[str]:
+        """The parts of `to_json`, a result in each: records of a large store are read one config after the other."""
+        yield '{\n "schema": 1,\n "results": ['
+        for place, item in enumerate(self.items):
+            text = json.dumps(item.to_dict(), indent=1, allow_nan=False)
+            yield f"{',' * (place > 0)}\n  " + text.replace("\n", "\n  ")
+        yield "\n ]" if self.items else "]"
+        for name, value in self._aside().items():
+            yield f',\n "{name}": ' + json.dumps(value, indent=1, allow_nan=False).replace("\n", "\n ")
+        yield "\n}"
 
     def to_markdown(self) -> str:
         """The table as Markdown."""
@@ -178,7 +202,7 @@ class Results(Sequence[Result]):
         """One line for each config: its options' spec, and mean, std, low, high and rounds of each metric."""
         from pairbench import tables
 
-        return tables.results_csv(self)
+        return "".join(tables.results_csv(self))
 
     def to_pandas(self) -> pandas.DataFrame:
         """One row for each round: name, config_id, round, status, metrics, cost and options.

@@ -106,17 +106,15 @@ class Store:
         if count < index.LEAST:
             whole = self.read()
             return Scan(whole.records, whole.damaged, scan.timed)
-        parsed: dict[str, Any] = {}
+        parsed: dict[Any, Any] = {}
         with uncollected():
             for folder, files in folders.items():
                 try:
-                    for name, found in index.digests(folder, files, _verified, parsed):
-                        if isinstance(found, str):
-                            scan.damaged[folder / name] = found
-                        else:
-                            scan.records.append(found)
+                    records, damaged = index.digests(folder, files, _verified, parsed)
                 except OSError as error:
                     raise StoreError(f"cannot read {printable(str(folder))}: {error.strerror or error}.") from error
+                scan.records += records
+                scan.damaged |= {folder / name: reason for name, reason in damaged.items()}
                 done += len(files)
                 if progress is not None:
                     progress(done, count)

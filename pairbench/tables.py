@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pairbench.ablation import Ablation
 from pairbench.comparison import Comparison
 from pairbench.config import canonical
 from pairbench.ranking import against_best, agreement, comparable_key
-from pairbench.render import Document, Table, csv_text
+from pairbench.render import Document, Table, csv_lines
 from pairbench.results import Result, Results
 from pairbench.spec import split_words
 from pairbench.statistics import Summary
@@ -55,6 +55,8 @@ _SPARE = (
     "accuracy at threshold %",
     "EER %",
 )
+_PARTS = ("mean", "std", "low", "high", "rounds")
+_SPEEDS = ("training_pairs_per_second", "inference_pairs_per_second")
 # A ranking shows these only where it is by them, since it would be too wide to read.
 ASIDE = ("tar_at_far_0.1", "tar_at_far_0.001", "threshold", "fold_accuracy_std", "swap_consistency", "total_loss")
 PERCENT = (
@@ -430,12 +432,10 @@ def _p(value: float | None) -> str:
     return "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
-def results_csv(results: Results) -> str:
-    """One line for each config, with every figure as a plain number."""
-    metrics = list(dict.fromkeys(name for item in results for name in item.summary))
-    parts = ("mean", "std", "low", "high", "rounds")
-    speeds = ("training_pairs_per_second", "inference_pairs_per_second")
-    header = ["name", "config_id", *(f"{metric}_{part}" for metric in metrics for part in parts)]
+def results_csv(results: Results) -> Iterator[str]:
+    """A header, then one line for each config, with every figure as a plain number."""
+    metrics = list(dict.fromkeys(name for item in results for name in item.metrics))
+    header = ["name", "config_id", *(f"{metric}_{part}" for metric in metrics for part in _PARTS)]
     header += [
         "finished",
         "diverged",
@@ -444,19 +444,20 @@ def results_csv(results: Results) -> str:
         "flops_per_pair",
         "train_seconds",
         "cpu_seconds",
-        *speeds,
+        *_SPEEDS,
     ]
     header += ["latency_ms_p50", "latency_ms_p95", "config"]
-    rows: list[list[Any]] = []
-    for item in results:
-        row: list[Any] = [item.name, item.config_id]
-        for metric in metrics:
-            summary = item.summary.get(metric)
-            row += [getattr(summary, part) if summary else None for part in parts]
-        row += [len(item.finished), len(item.diverged), len(item.failed)]
-        row += [item.cost.get(name) for name in ("parameters", "flops_per_pair", "train_seconds", "cpu_seconds")]
-        timing = item.timing or {}
-        row += [timing.get(name, {}).get("median") for name in speeds]
-        row += [timing.get("latency_ms", {}).get(name) for name in ("p50", "p95")]
-        rows.append([*row, canonical(item.config)])
-    return csv_text(header, rows)
+    return csv_lines(header, (_csv_row(item, metrics) for item in results))
+
+
+def _csv_row(item: Result, metrics: Sequence[str]) -> list[Any]:
+    row: list[Any] = [item.name, item.config_id]
+    for metric in metrics:
+        summary = item.summary.get(metric)
+        row += [getattr(summary, part) if summary else None for part in _PARTS]
+    row += [len(item.finished), len(item.diverged), len(item.failed)]
+    row += [item.cost.get(name) for name in ("parameters", "flops_per_pair", "train_seconds", "cpu_seconds")]
+    timing = item.timing or {}
+    row += [timing.get(name, {}).get("median") for name in _SPEEDS]
+    row += [timing.get("latency_ms", {}).get(name) for name in ("p50", "p95")]
+    return [*row, canonical(item.config)]

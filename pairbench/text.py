@@ -13,6 +13,8 @@ def printable(text: str, limit: int = 200) -> str:
     Spaces of other widths become plain ones, so that what is given back always `isprintable`.
     """
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    if cut.isascii() and cut.isprintable():
+        return cut
     return "".join(_shown(char) for char in cut)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,15 @@ FAILED = simulated_record(
     config_of("encoder=cnn"), 8, {}, status="failed", cost={}, error={"reason": "boom", "traceback": "T"}
 )
 DIVERGED = simulated_record(config_of("encoder=cnn"), 9, {}, status="diverged")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_the_parts_of_a_document_make_the_same_as_the_whole(count: int) -> None:
+    damaged = {Path("a\nb.json"): "not JSON"} if count else {}
+    results = Results(
+        tuple(result(str(number), finished(0, accuracy=0.5)) for number in range(count)), Path("x"), damaged
+    )
+    assert results.to_json() == json.dumps(results.to_dict(), indent=1)
 
 
 def test_only_finished_rounds_and_finite_figures_count() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, aside, emit, reading
+from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, aside, emit, emit_results, reading
 
 Words = Annotated[
     list[str] | None,
@@ -53,7 +53,6 @@ def run(
 ) -> int:
     """Train and evaluate a combination, a grid or a suite; what the store has already is not trained again."""
     import pairbench
-    from pairbench import tables
     from pairbench.progress import display
     from pairbench.text import printable
 
@@ -79,7 +78,7 @@ def run(
         # What was left out has to be told even where nothing else is.
         for note in results.notes:
             print(printable(note, 1000), file=sys.stderr)
-    emit(form, tables.of_results(results), results.to_dict, results.to_csv)
+    emit_results(form, results)
     return 1 if results.failed else 0
 
 
@@ -91,22 +90,28 @@ def leaderboard(
     traceback: TracebackOption = False,
 ) -> int:
     """Rank everything in the store, and say which differences are real."""
-    import pairbench
-    from pairbench import tables
     from pairbench.store import uncollected
-    from pairbench.text import printable
 
     with uncollected():
-        results = pairbench.leaderboard(store, metric, reading)
-        if form is not Format.table:
-            # What other formats leave out has to be told all the same.
-            for path, reason in results.damaged.items():
-                print(f"DAMAGED {printable(str(path))}: {reason}; left out", file=sys.stderr)
-        if failed:
-            emit(form, tables.of_failures(results), tables.failures(results))
-        else:
-            emit(form, tables.of_results(results), results.to_dict, results.to_csv)
+        _rank(metric, failed, store, form)
     return 0
+
+
+def _rank(metric: str, failed: bool, store: str | None, form: Format) -> None:
+    """Print the ranking, or the failed rounds; what was read has gone again when this returns."""
+    import pairbench
+    from pairbench import tables
+    from pairbench.text import printable
+
+    results = pairbench.leaderboard(store, metric, reading)
+    if form is not Format.table:
+        # What other formats leave out has to be told all the same.
+        for path, reason in results.damaged.items():
+            print(f"DAMAGED {printable(str(path))}: {reason}; left out", file=sys.stderr)
+    if failed:
+        emit(form, tables.of_failures(results), tables.failures(results))
+    else:
+        emit_results(form, results)
 
 
 def compare(

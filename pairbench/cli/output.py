@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from pairbench.render import Document
+    from pairbench.results import Results
 
 
 class Format(StrEnum):
@@ -46,17 +46,29 @@ def reading(done: int, count: int) -> None:
         print(f"\rreading records: {done:,} of {count:,}", end=end, file=sys.stderr, flush=True)
 
 
-def emit(form: Format, document: Document, value: Any, csv: str | Callable[[], str] | None = None) -> None:
-    """Print `document`, or `value` as one JSON document, or `csv` (the first table where it is None).
+def emit_results(form: Format, results: Results) -> None:
+    """Print results; what is not printed is not made."""
+    from pairbench import tables
 
-    value: plain values, or a function that gives them; what is not printed is not made.
-    """
+    if form is Format.json:
+        for part in results.json_parts():
+            print(part, end="")
+        print()
+    elif form is Format.csv:
+        for line in tables.results_csv(results):
+            print(line, end="")
+    else:
+        emit(form, tables.of_results(results), None)
+
+
+def emit(form: Format, document: Document, value: Any, csv: str | None = None) -> None:
+    """Print `document`, or `value` (plain values) as one JSON document, or `csv` (the first table where it is None)."""
     from pairbench import render
 
     if form is Format.json:
-        print(json.dumps(value() if callable(value) else value, indent=1, allow_nan=False))
+        print(json.dumps(value, indent=1, allow_nan=False))
     elif form is Format.csv:
-        print(render.to_csv(document) if csv is None else csv() if callable(csv) else csv, end="")
+        print(render.to_csv(document) if csv is None else csv, end="")
     elif form is Format.markdown:
         print(render.to_markdown(document))
     else:
