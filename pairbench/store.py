@@ -49,7 +49,12 @@ class Store:
         named = Path(root or os.environ.get("PAIRBENCH_STORE") or DEFAULT_STORE)
         try:
             self.root = named.expanduser()
+            os.fsencode(self.root)
             blocked = self.root.exists() and not self.root.is_dir()
+        except UnicodeError:
+            raise SpecError(
+                f"store {printable(str(named))} has a letter that no file name can have. Choose another --store."
+            ) from None
         except (OSError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or str(error).rstrip(".")
             raise SpecError(f"store {printable(str(named))}: {reason}. Choose another --store.") from None

@@ -79,7 +79,8 @@ def command(*arguments: str) -> list[str]:
 
 
 def run(store: Path, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | ({"PYTHONPATH": str(path)} if path else {})
+    folders = [str(path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | ({"PYTHONPATH": os.pathsep.join(folders)} if path else {})
     return subprocess.run(
         command(*arguments, "--store", str(store)), capture_output=True, text=True, env=environment, timeout=240
     )

@@ -205,3 +205,8 @@ def test_what_is_no_suite_is_refused_and_not_waited_for(tmp_path: Path, kind: st
     elif kind == "huge":
         file.write_bytes(b"[" * 10**6)
     check(*asked("run", "--suite", str(file), "--store", str(tmp_path / "store")), kind)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\0b", "x" * 5000, "~nobody-of-this-name/x", "/dev/null"])
+def test_what_cannot_be_a_store_is_refused(name: str) -> None:
+    check(*asked("leaderboard", "--store", name), name)

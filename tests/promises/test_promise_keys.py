@@ -12,7 +12,7 @@ import pytest
 from conftest import config_of, simulated_record
 from pydantic import BaseModel, ValidationError
 
-from pairbench.config import DEFAULTS, PAIRINGS, RunConfig, TrainOptions, from_flat
+from pairbench.config import DEFAULTS, PAIRINGS, RunConfig, TrainOptions, from_flat, id_of
 from pairbench.interfaces import INTERFACES
 from pairbench.plan import Known, Member, pending
 from pairbench.record import Context
@@ -177,3 +177,15 @@ def test_the_order_of_words_never_matters() -> None:
         choose.shuffle(flat)
         assert asked.round_keys() == stored.round_keys()
         assert from_flat(dict(flat)).config_id == stored.config.config_id
+
+
+def test_the_order_inside_an_option_that_is_a_table_never_matters() -> None:
+    for option, parts in (
+        ("train.augment", ["rotate=5.0", "shift=0.1"]),
+        ("train.optimizer_options", ["betas=[0.8,0.9]", "eps=0.001"]),
+    ):
+        first, second = (config_of(f"{option}=[{','.join(order)}]") for order in (parts, parts[::-1]))
+        assert list(first.flat()[option]) != list(second.flat()[option])
+        assert first.config_id == second.config_id
+    flat = config_of("train.augment=[rotate=5.0,shift=0.1]").flat()
+    assert from_flat(flat | {"train.augment": dict(reversed(flat["train.augment"].items()))}).config_id == id_of(flat)
