@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -151,14 +152,22 @@ def broken(kind: str, folder: Path) -> Path:
         path.write_bytes(path.read_bytes()[:5000])
     elif kind == "no tensors":
         torch.save({"epoch": 3}, path)
+    elif kind == "inside itself":
+        content: dict[str, Any] = {}
+        content["state_dict"] = content
+        torch.save(content, path)
+    elif kind == "bomb":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("archive/data.pkl", bytes(2**25))
     elif kind == "empty":
         path.touch()
     return path
 
 
-@pytest.mark.parametrize(
-    "kind", ["missing", "code", "pickled code", "cut", "cut safetensors", "no tensors", "empty", "empty safetensors"]
-)
+BROKEN = ("missing", "code", "pickled code", "cut", "cut safetensors", "no tensors", "empty", "empty safetensors")
+
+
+@pytest.mark.parametrize("kind", [*BROKEN, "inside itself", "bomb"])
 def test_a_bad_checkpoint_is_one_line(kind: str, tmp_path: Path) -> None:
     path = broken(kind, tmp_path)
     if kind == "empty safetensors":
@@ -169,6 +178,7 @@ def test_a_bad_checkpoint_is_one_line(kind: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
     assert not (tmp_path / "owned").exists()
+    assert ("would unpack to 32 MiB" in str(caught.value)) == (kind == "bomb")
 
 
 @pytest.mark.parametrize("kind", [Timm, Torchvision])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,8 @@ State = dict[str, "Tensor"]
 # What training scripts lay their weights under, the averaged ones first, as timm does.
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "module")
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
+# Wrappers inside wrappers; a pickle may put one inside itself.
+MOST_WRAPPERS = 10
 
 
 def file_digest(path: str) -> str:
@@ -128,15 +131,29 @@ def _torch(file: Path) -> Any:
 
     import torch
 
+    _check_archive(file)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
+def _check_archive(file: Path) -> None:
+    """Refuse an archive that would unpack to far more than it takes on disk; torch compresses nothing."""
+    with file.open("rb") as content:
+        if content.read(2) != b"PK":
+            return
+    with zipfile.ZipFile(file) as archive:
+        size = sum(part.file_size for part in archive.infolist())
+    if size > 4 * file.stat().st_size + 2**20:
+        raise ValueError(f"it would unpack to {size // 2**20} MiB")
+
+
 def _unwrapped(content: Any, path: str) -> State:
     from torch import Tensor
 
-    while isinstance(content, Mapping):
+    for _ in range(MOST_WRAPPERS):
+        if not isinstance(content, Mapping):
+            break
         inner = next((name for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
         if inner is None:
             break
