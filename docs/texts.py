@@ -128,6 +128,7 @@ RECORD_FIELDS = {
     "environment.device_name": "The name of the device.",
     "environment.threads": "Threads of the worker process.",
     "environment.engine": "Which engine trained the round: loop or stacked.",
+    "environment.convolutions": "What computed convolutions: batch_last (pairbench's machine code) or library.",
     "environment.engine_why": "Why it was that engine, such as measured.",
     "environment.precision": "fp32 or bf16.",
     "environment.compiled": "Whether the model was compiled by torch.compile.",

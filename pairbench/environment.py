@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pairbench")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "llvmlite", "pairbench")
 
 
 def cores() -> int:
@@ -18,6 +18,12 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
+
+
+def user_cache() -> Path:
+    """The folder for what can be made anew: PAIRBENCH_CACHE, or pairbench's own in the user's cache."""
+    own = os.environ.get("PAIRBENCH_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pairbench"
 
 
 def package_version(name: str) -> str | None:

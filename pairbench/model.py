@@ -141,13 +141,19 @@ def _views_apart(norms: list[nn.Module], views: int) -> Generator[None]:
     def split(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         return lambda features: torch.cat([forward(part) for part in features.chunk(views)])
 
+    # A norm whose forward is not its own any more is computed by the layer before it, which reads the views.
+    split_here = [norm for norm in norms if "forward" not in vars(norm)]
     for norm in norms:
+        norm.views = views  # type: ignore[assignment]
+    for norm in split_here:
         norm.forward = split(norm.forward)
     try:
         yield
     finally:
-        for norm in norms:
+        for norm in split_here:
             del norm.forward
+        for norm in norms:
+            del norm.views
 
 
 def encoder_shape(pairing: Pairing, task: PairTask) -> ImageShape:

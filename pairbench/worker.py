@@ -159,7 +159,7 @@ def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit, choice:
                 metrics=outcome.metrics,
                 curves=outcome.curves,
                 cost=asdict(cost) | spent | trained.choice.cost(),
-                environment=used,
+                environment=used | {"convolutions": outcome.convolutions},
             )
             if job.keep_models and outcome.status == "finished":
                 # Before the record, so that a round that is there has its model.

@@ -37,7 +37,8 @@ def test_an_engine_that_is_asked_for_is_taken() -> None:
     assert choice_of("train.engine=loop") == Choice("loop", "fp32", False, "asked")
 
 
-def test_little_work_is_not_measured() -> None:
+def test_little_work_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    clocked(monkeypatch, 0.001)
     assert choice_of() == Choice("loop", "fp32", False, "too little work to measure")
 
 

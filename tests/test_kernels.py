@@ -1,80 +1,191 @@
-"""Faster ways to compute the same: equal to the plain ones but for rounding, checked in float64."""
+"""Layers that compute with the batch last: equal to the plain ones but for rounding, checked in float64."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import config_of
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pairbench.interfaces import PairBatch
+from pairbench.kernels import machine
+from pairbench.kernels.layers import fast_layers, fast_parts
 from pairbench.model import PairModel, build_model
-from pairbench.training.kernels import matrix_convolutions, suits
 
-DEEP = "encoder=deep_cnn encoder.dropout=[]"
+MODELS = [
+    "encoder=deep_cnn loss=aux",
+    "encoder=deep_cnn encoder.batch_norm=[1,6] encoder.channels=[3,7,8,9,16,5]",
+    "encoder=deep_cnn pairing=two_channel loss=cross_entropy",
+    "encoder=cnn pairing=pseudo_siamese",
+    "encoder=cnn encoder.kernel_size=4 encoder.channels=[2,13]",
+    "encoder=cnn encoder.kernel_size=1 encoder.channels=[4]",
+    "encoder=wide_cnn encoder.channels=[4,6]",
+    "encoder=pooled_cnn",
+    "encoder=residual_cnn encoder.channels=[4,8] encoder.blocks=1",
+]
+Within = Callable[[nn.Module], AbstractContextManager[object]]
 
 
 def model_of(words: str) -> PairModel:
     torch.manual_seed(0)
-    return build_model(config_of(*words.split())).double().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model: PairModel = build_model(config_of(*words.split())).double()
+    model.parts_for_norms = model.batch_coupled
+    return model
 
 
-def gradients(model: PairModel, within: Callable[[nn.Module], AbstractContextManager[None]]) -> list[Tensor]:
+def gradients(model: PairModel, within: Within, pairs: int) -> list[Tensor]:
+    """The logits, every gradient, and the buffers that a step leaves behind."""
     generator = torch.Generator().manual_seed(1)
-    images = torch.rand(6, 2, 1, 14, 14, generator=generator, dtype=torch.float64)
-    batch = PairBatch(images, torch.tensor([0, 1] * 3), torch.randint(10, (6, 2), generator=generator))
+    images = torch.rand(pairs, 2, 1, 14, 14, generator=generator, dtype=torch.float64)
+    target = torch.randint(2, (pairs,), generator=generator)
+    batch = PairBatch(images, target, torch.randint(10, (pairs, 2), generator=generator))
     model.zero_grad()
+    torch.manual_seed(2)
     with within(model):
-        total, _ = model.loss(model(batch.images), batch)
+        comparison = model(batch.images)
+        total, _ = model.loss(comparison, batch)
         total.backward()
-    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    return [comparison.logits, *gradients, *(buffer.clone() for buffer in model.buffers())]
 
 
-def test_a_convolution_as_a_matrix_product_has_equal_gradients() -> None:
-    model = model_of(DEEP)
-    plain = gradients(model, lambda _: nullcontext())
-    torch.testing.assert_close(gradients(model, matrix_convolutions), plain, rtol=1e-9, atol=1e-12)
+def plain(_: nn.Module) -> AbstractContextManager[object]:
+    return nullcontext()
 
 
-def test_convolutions_are_their_own_again_afterwards() -> None:
-    model = model_of(DEEP)
-    with matrix_convolutions(model):
+@pytest.mark.parametrize("words", MODELS)
+@pytest.mark.parametrize("pairs", [16, 5, 1])
+def test_a_step_is_the_same_but_for_rounding(words: str, pairs: int) -> None:
+    expected = gradients(model_of(words), plain, max(pairs, 2))
+    found = gradients(model_of(words), fast_layers, max(pairs, 2))
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("words", MODELS)
+def test_answers_in_evaluation_are_the_same_but_for_rounding(words: str) -> None:
+    model = model_of(words).eval()
+    images = torch.rand(7, 2, 1, 14, 14, dtype=torch.float64)
+    with torch.no_grad():
+        expected = model(images).logits
+        with fast_layers(model):
+            found = model(images).logits
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [(1, 2), (2, 1), (3, 3), (5, 4), (2, 7)])
+@pytest.mark.parametrize("padding", [0, 1, (2, 0)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_convolution_of_any_kernel_is_the_same(
+    kernel: tuple[int, int], padding: int | tuple[int, int], bias: bool
+) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 7, kernel, padding=padding, bias=bias).double()
+    images = torch.randn(19, 3, 9, 8, dtype=torch.float64, requires_grad=True)
+    wanted = [images, *layer.parameters()]
+    answer = layer(images)
+    back = torch.randn_like(answer)
+    expected = torch.autograd.grad(answer, wanted, back)
+    with fast_layers(layer) as found:
+        assert len(found) == 1
+        faster = layer(images)
+        assert faster.stride(0) == 1, "the batch is last in memory"
+        torch.testing.assert_close(torch.autograd.grad(faster, wanted, back), expected)
+    torch.testing.assert_close(faster, answer)
+
+
+def test_float32_is_as_close_to_the_truth_as_the_library() -> None:
+    torch.manual_seed(0)
+    layer, images = nn.Conv2d(20, 40, 3), torch.randn(128, 20, 8, 8)
+    truth = functional.conv2d(images.double(), layer.weight.double(), layer.bias.double())  # type: ignore[union-attr]
+    theirs = (layer(images) - truth).abs().max()
+    with fast_layers(layer):
+        ours = (layer(images) - truth).abs().max()
+    assert ours <= 3 * theirs
+
+
+def test_a_gradient_can_be_differentiated_once_more() -> None:
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU()).double()
+    images = torch.randn(16, 2, 5, 5, dtype=torch.float64, requires_grad=True)
+
+    def penalty() -> Tensor:
+        (slope,) = torch.autograd.grad(layer(images).sum(), images, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), layer[0].weight)[0]  # type: ignore[arg-type]
+
+    expected = penalty()
+    with fast_layers(layer):
+        torch.testing.assert_close(penalty(), expected)
+
+
+def test_nan_is_not_hidden_by_a_relu() -> None:
+    layer = nn.Sequential(nn.Conv2d(1, 1, 2), nn.ReLU())
+    images = torch.full((16, 1, 3, 3), torch.nan)
+    with fast_layers(layer):
+        assert layer(images).isnan().all()
+
+
+def test_layers_are_their_own_again_afterwards() -> None:
+    model = model_of(MODELS[0])
+    with fast_layers(model):
         changed = [layer for layer in model.modules() if "forward" in vars(layer)]
-    assert changed
+    assert len(changed) == 6 + 1 + 6 + 4
     assert not [layer for layer in model.modules() if "forward" in vars(layer)]
 
 
 @pytest.mark.parametrize(
-    ("layer", "size", "suited"),
+    "layer",
     [
-        (nn.Conv2d(80, 160, 3), 4, True),
-        (nn.Conv2d(40, 80, 3), 6, True),
-        (nn.Conv2d(64, 80, 3), 6, False),
-        (nn.Conv2d(5, 10, 3), 12, False),
-        (nn.Conv2d(8, 8, 1), 2, False),
-        (nn.Conv2d(8, 8, 3), 2, False),
+        nn.Conv2d(4, 4, 3, stride=2),
+        nn.Conv2d(4, 4, 3, groups=2),
+        nn.Conv2d(4, 4, 3, dilation=2),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(4, 4, (3, 9)),
+        nn.Sequential(nn.Conv2d(4, 4, 3), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, stride=2)),
     ],
 )
-def test_few_output_positions_make_a_matrix_product(layer: nn.Conv2d, size: int, suited: bool) -> None:
-    assert suits(layer, torch.zeros(2, layer.in_channels, size, size)) is suited
+def test_what_has_no_faster_way_stays_as_it_is(layer: nn.Module) -> None:
+    assert fast_parts(layer) == []
 
 
-def test_autocast_keeps_its_own_convolutions() -> None:
-    with torch.autocast("cpu", torch.bfloat16):
-        assert not suits(nn.Conv2d(80, 160, 3), torch.zeros(2, 80, 4, 4))
+def test_a_layer_with_a_hook_or_a_second_place_is_not_passed_over() -> None:
+    relu = nn.ReLU()
+    seen: list[int] = []
+    watched = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    watched[1].register_forward_hook(lambda *_: seen.append(1))
+    for model in (watched, nn.Sequential(nn.Conv2d(1, 2, 3), relu, nn.Conv2d(2, 2, 3), relu)):
+        images = torch.randn(16, 1, 6, 6)
+        expected = model(images)
+        with fast_layers(model):
+            torch.testing.assert_close(model(images), expected)
+    assert seen == [1, 1]
 
 
-def test_one_pass_over_both_images_equals_batch_norm_over_each_in_turn() -> None:
-    folded, apart = model_of(DEEP), model_of(DEEP)
-    apart.parts_for_norms = False
-    assert folded.parts_for_norms
-    plain = gradients(apart, lambda _: nullcontext())
-    torch.testing.assert_close(gradients(folded, lambda _: nullcontext()), plain, rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(dict(folded.named_buffers()), dict(apart.named_buffers()), rtol=1e-9, atol=1e-12)
+def test_a_model_is_left_alone_under_autocast_and_with_another_dtype() -> None:
+    layer = nn.Conv2d(1, 2, 3)
+    images = torch.randn(16, 1, 6, 6)
+    with fast_layers(layer), torch.autocast("cpu", torch.bfloat16):
+        assert layer(images).dtype == torch.bfloat16
+    with fast_layers(layer.bfloat16()):
+        assert layer(images.bfloat16()).dtype == torch.bfloat16
 
 
-def test_an_encoder_full_of_batch_norm_sees_one_image_after_the_other() -> None:
-    assert not model_of("encoder=wide_cnn head=posterior").parts_for_norms
+def test_machine_code_is_kept_and_made_anew_where_it_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAIRBENCH_CACHE", str(tmp_path))
+    text = "define i64 @seven() { ret i64 7 }"
+    machine.machine_code(text, "seven")
+    (path,) = tmp_path.rglob("*.o")
+    whole = path.read_bytes()
+    assert machine.kept_code(path) == whole[32:]
+    for damaged in (b"", whole[:-1], whole[:40] + bytes([whole[40] ^ 1]) + whole[41:]):
+        path.write_bytes(damaged)
+        assert machine.kept_code(path) is None
+        machine.machine_code(text, "seven")
+        assert path.read_bytes() == whole

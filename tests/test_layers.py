@@ -80,7 +80,13 @@ TORCH = [
     "metrics",
     "data",
     "model",
-    "training.kernels",
+    "kernels.machine",
+    "kernels.code",
+    "kernels.convolution",
+    "kernels.norm",
+    "kernels.functions",
+    "kernels.layers",
+    "kernels",
     "training.augmentation",
     "training.transforms",
     "training.shelf",
@@ -123,6 +129,7 @@ LATE = {
 }
 
 HEAVY = {"torch", "torchvision", "timm", "torchmetrics", "numpy", "scipy", "sklearn", "pandas", "matplotlib", "mlxtend"}
+HEAVY |= {"llvmlite"}
 NETWORKS = {"torch", "torchvision", "timm", "torchmetrics"}
 # What a light room may import of other people's when it is loaded.
 OTHERS = {"pluggy", "pydantic", "pydantic_core", "annotated_types", "rich"}

@@ -18,7 +18,7 @@ from typing import IO, Any
 import torch
 
 from pairbench.config import RunConfig, TrainOptions, canonical
-from pairbench.environment import machine
+from pairbench.environment import machine, user_cache
 from pairbench.errors import MismatchError
 from pairbench.model import PairModel
 from pairbench.record import core_source
@@ -111,10 +111,8 @@ def settle(
 
 def _known(config: RunConfig, device: torch.device) -> Path:
     """Where the measured choice for `config` on this machine is kept between runs."""
-    own = os.environ.get("PAIRBENCH_CACHE")
-    place = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pairbench"
     parts = [config.config_id, str(device), torch.get_num_threads(), machine(), core_source()]
-    return place / "engines" / f"{hashlib.sha256(canonical(parts).encode()).hexdigest()[:24]}.json"
+    return user_cache() / "engines" / f"{hashlib.sha256(canonical(parts).encode()).hexdigest()[:24]}.json"
 
 
 def _choose_anyhow(config: RunConfig, device: torch.device, numbers: Sequence[int], splits_of: SplitsOf) -> Choice:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -14,13 +15,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from pairbench.config import RunConfig
 from pairbench.data import RoundData
 from pairbench.interfaces import Comparison, PairBatch
+from pairbench.kernels.layers import fast_layers, fast_parts
 from pairbench.model import PairModel, build_model
 from pairbench.seeds import member_seed
 from pairbench.training.evaluation import Scores, metrics
 from pairbench.training.final import asked, final_figures
 from pairbench.training.frozen import LookedUpBatch, features_of, looked_up
 from pairbench.training.gathering import Gathered
-from pairbench.training.kernels import matrix_convolutions
 from pairbench.training.optim import Schedule, build_optimizer, build_schedule
 from pairbench.training.sampling import Sampler
 
@@ -43,12 +44,14 @@ class Outcome:
 
     curves: for "train" each epoch, for "test" each evaluated epoch; of the first member of an ensemble.
     train_seconds: the training steps alone, not the evaluations between them.
+    convolutions: "batch_last" where pairbench's own machine code computed them, "library" where torch did.
     """
 
     status: str = "finished"
     metrics: dict[str, float | None] = field(default_factory=dict)
     curves: Curves = field(default_factory=lambda: {"train": {}, "test": {}})
     train_seconds: float = 0.0
+    convolutions: str = "library"
 
 
 class Diverged(Exception):  # noqa: N818 - an outcome, not a fault
@@ -70,7 +73,8 @@ class Loop:
         try:
             for member in range(train.members):
                 self.models.append(self._train(number, member, splits, outcome, on_epoch))
-            finished(self.config, self.models, splits, outcome)
+            with self._fast(*self.models):
+                finished(self.config, self.models, splits, outcome)
         except Diverged:
             outcome.status, outcome.metrics = "diverged", {}
         return outcome
@@ -82,23 +86,26 @@ class Loop:
         train = self.config.train
         torch.manual_seed(member_seed(train.seed, number, "weights", member))
         model, optimizer = self._start()
-        with matrix_convolutions(model):
-            return self._train_model(model, optimizer, number, member, splits, outcome, on_epoch)
+        # Before the average is made, so that it knows the same features.
+        sampler = self._sampler(model, splits, number, member)
+        average = average_of(model, train.ema)
+        with self._fast(model, weights(model, average)) as fast:
+            outcome.convolutions = "batch_last" if fast else "library"
+            self._epochs(model, average, optimizer, sampler, member, splits, outcome, on_epoch)
+        return weights(model, average)
 
-    def _train_model(
+    def _epochs(
         self,
         model: PairModel,
+        average: AveragedModel | None,
         optimizer: torch.optim.Optimizer,
-        number: int,
+        sampler: Sampler,
         member: int,
         splits: RoundSplits,
         outcome: Outcome,
         on_epoch: OnEpoch | None,
-    ) -> PairModel:
+    ) -> None:
         train = self.config.train
-        # Before the average is made, so that it knows the same features.
-        sampler = self._sampler(model, splits, number, member)
-        average = average_of(model, train.ema)
         forward = self._compiled(model)
         schedule = build_schedule(train, optimizer, math.ceil(len(splits.train) / train.batch_size))
         for epoch in range(1, train.epochs + 1):
@@ -117,13 +124,14 @@ class Loop:
                 accuracy = test["accuracy"]
             if on_epoch:
                 on_epoch(epoch, figures["total_loss"], accuracy)
-        return weights(model, average)
 
     def _start(self) -> tuple[PairModel, torch.optim.Optimizer]:
         if self._carried is not None:
             return self._carried
-        # Convolutions are faster with channels last, and nothing else minds.
-        model = build_model(self.config).to(self.device).to(memory_format=torch.channels_last)
+        model = build_model(self.config).to(self.device)
+        if not (self._may_be_fast and fast_parts(model)):
+            # The library's convolutions are faster with channels last, and nothing else minds.
+            model = model.to(memory_format=torch.channels_last)
         optimizer = build_optimizer(self.config.train, model)
         if self.config.train.carry_over:
             self._carried = (model, optimizer)
@@ -143,12 +151,29 @@ class Loop:
         model, optimizer = self._start()
         sampler = self._sampler(model, splits, number)
         forward = self._compiled(model)
-        with matrix_convolutions(model):
+        with self._fast(model):
             while True:
                 model.train()
                 for batch in sampler.epoch():
                     self._step(model, forward, optimizer, batch)
                     yield
+
+    @property
+    def _may_be_fast(self) -> bool:
+        train = self.config.train
+        return self.device.type == "cpu" and train.compile != "on" and train.precision == "fp32"
+
+    @contextmanager
+    def _fast(self, *models: PairModel) -> Generator[bool]:
+        """Within it, convolutions of `models` take their faster way, where they have one; gives whether they have."""
+        fast = False
+        with ExitStack() as stack:
+            for model in dict.fromkeys(models if self._may_be_fast else ()):
+                fast = bool(stack.enter_context(fast_layers(model)))
+                if fast and model.batch_coupled and not model.parts_for_norms:
+                    model.parts_for_norms = True
+                    stack.callback(setattr, model, "parts_for_norms", False)
+            yield fast
 
     def _compiled(self, model: PairModel) -> Callable[[Tensor], Comparison]:
         """What answers images in training: the model itself, or torch's compilation of it."""

@@ -1,0 +1,272 @@
+"""Machine code over images whose last axis is the batch: how a function is written, and how LLVM makes it.
+
+With the batch last, (C, H, W, N), one vector holds the same pixel of many images. So any number of channels fills the
+vectors, where other layouts leave most of each vector empty when channels are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ctypes import CFUNCTYPE, c_int64, c_void_p
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from pairbench.kernels.machine import machine_code
+
+INT = ir.IntType(64)
+POINTER = ir.PointerType()
+Values = list[ir.Value]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The vectors of this processor: their bytes, and how many of them make a block of images."""
+
+    vector_bytes: int
+    vectors: int
+
+    def lanes(self, item_bytes: int) -> int:
+        """Images in a vector."""
+        return self.vector_bytes // item_bytes
+
+
+@cache
+def this_machine() -> Machine:
+    """What the processor at hand has; AVX2 has half as many registers as AVX-512."""
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return Machine(64, 4)
+    return Machine(32, 2) if features.get("avx2") else Machine(16, 4)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What code is made for: bytes of a number (4 or 8), and for a convolution channels at once and kernel columns."""
+
+    item_bytes: int
+    channels: int = 1
+    columns: int = 1
+
+    @cached_property
+    def scalar(self) -> ir.Type:
+        """The type of a number."""
+        scalar: ir.Type = ir.FloatType() if self.item_bytes == 4 else ir.DoubleType()
+        return scalar
+
+
+class Function:
+    """One function while its code is written: arithmetic, loops, and access to tables in memory."""
+
+    def __init__(self, module: ir.Module, name: str, pointers: Sequence[str], integers: Sequence[str], shape: Shape):
+        kind = ir.FunctionType(ir.VoidType(), [POINTER] * len(pointers) + [INT] * len(integers))
+        self.function = ir.Function(module, kind, name)
+        # Without it LLVM may halve the vectors of some processors.
+        self.function.attributes.add("nounwind")
+        self.named = dict(zip([*pointers, *integers], self.function.args, strict=True))
+        for pointer in self.function.args[: len(pointers)]:
+            pointer.add_attribute("noalias")
+        self.build = ir.IRBuilder(self.function.append_basic_block())
+        self.shape, self.machine = shape, this_machine()
+        self.lanes = self.machine.lanes(shape.item_bytes)
+        self.vector = ir.VectorType(shape.scalar, self.lanes)
+
+    def whole(self, value: int | ir.Value) -> ir.Value:
+        """A whole number."""
+        return ir.Constant(INT, value) if isinstance(value, int) else value
+
+    def add(self, first: ir.Value, second: int | ir.Value) -> ir.Value:
+        """first + second."""
+        return self.build.add(first, self.whole(second), flags=("nsw",))
+
+    def sub(self, first: ir.Value, second: int | ir.Value) -> ir.Value:
+        """first - second."""
+        return self.build.sub(first, self.whole(second), flags=("nsw",))
+
+    def mul(self, first: ir.Value, second: int | ir.Value) -> ir.Value:
+        """first * second."""
+        return self.build.mul(first, self.whole(second), flags=("nsw",))
+
+    def least(self, first: ir.Value, second: int | ir.Value) -> ir.Value:
+        """The smaller of two."""
+        other = self.whole(second)
+        return self.build.select(self.build.icmp_signed("<", first, other), first, other)
+
+    def most(self, first: ir.Value, second: int | ir.Value) -> ir.Value:
+        """The larger of two."""
+        other = self.whole(second)
+        return self.build.select(self.build.icmp_signed(">", first, other), first, other)
+
+    def at(self, place: tuple[ir.Value, ...], *sizes: ir.Value) -> ir.Value:
+        """The number of the entry `place` of a table whose axes after the first have `sizes`."""
+        number = place[0]
+        for index, size in zip(place[1:], sizes, strict=True):
+            number = self.add(self.mul(number, size), index)
+        return number
+
+    def address(self, pointer: ir.Value, number: int | ir.Value) -> ir.Value:
+        """Where entry `number` of a table lies."""
+        return self.build.gep(pointer, [self.whole(number)], source_etype=self.shape.scalar)
+
+    def images(self, pointer: ir.Value, vectors: int) -> Values:
+        """`vectors` vectors that lie one after the other."""
+        places = [self.address(pointer, self.lanes * number) for number in range(vectors)]
+        return [self.build.load(place, typ=self.vector, align=self.shape.item_bytes) for place in places]
+
+    def store(self, values: Values, pointer: ir.Value) -> None:
+        """Write vectors one after the other."""
+        for number, value in enumerate(values):
+            self.build.store(value, self.address(pointer, self.lanes * number), align=self.shape.item_bytes)
+
+    def scalar_at(self, pointer: ir.Value) -> ir.Value:
+        """One number."""
+        return self.build.load(pointer, typ=self.shape.scalar, align=self.shape.item_bytes)
+
+    def spread(self, scalar: ir.Value) -> ir.Value:
+        """A vector that holds `scalar` in each place."""
+        first = self.build.insert_element(ir.Constant(self.vector, ir.Undefined), scalar, self.whole(0))
+        order = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return self.build.shuffle_vector(first, ir.Constant(self.vector, ir.Undefined), order)
+
+    def multiply_add(self, first: ir.Value, second: ir.Value, total: ir.Value) -> ir.Value:
+        """first * second + total, rounded once."""
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        return self.build.call(self.intrinsic("llvm.fma", kind), [first, second, total])
+
+    def sum(self, vector: ir.Value) -> ir.Value:
+        """The sum of the numbers in a vector, in any order."""
+        kind = ir.FunctionType(self.shape.scalar, [self.shape.scalar, self.vector])
+        nothing = ir.Constant(self.shape.scalar, -0.0)
+        return self.build.call(
+            self.intrinsic("llvm.vector.reduce.fadd", kind), [nothing, vector], fastmath=("reassoc",)
+        )
+
+    def intrinsic(self, name: str, kind: ir.FunctionType) -> ir.Function:
+        """The function of LLVM's own called `name`, for vectors as here."""
+        module = self.function.module
+        name = f"{name}.v{self.lanes}f{8 * self.shape.item_bytes}"
+        return module.globals.get(name) or ir.Function(module, kind, name)
+
+    def zero(self) -> ir.Value:
+        """A vector of zeros."""
+        return ir.Constant(self.vector, None)
+
+    def loop(
+        self,
+        start: int | ir.Value,
+        stop: ir.Value,
+        step: int,
+        body: Callable[..., Values | None],
+        carried: Sequence[ir.Value] = (),
+    ) -> Values:
+        """body(index, *carried) for each index below `stop`; gives back what the last one gave."""
+        before = self.build.block
+        head, inside, after = (self.function.append_basic_block() for _ in range(3))
+        self.build.branch(head)
+        self.build.position_at_end(head)
+        index = self.build.phi(INT)
+        values = [self.build.phi(value.type) for value in carried]
+        self.build.cbranch(self.build.icmp_signed("<", index, stop), inside, after)
+        self.build.position_at_end(inside)
+        given = body(index, *values) or []
+        following, end = self.add(index, step), self.build.block
+        self.build.branch(head)
+        for phi, first, later in zip([index, *values], [self.whole(start), *carried], [following, *given], strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(later, end)
+        self.build.position_at_end(after)
+        return values
+
+    def grid(
+        self, rows: ir.Value, columns: ir.Value, body: Callable[[ir.Value, ir.Value], None], step: int = 1
+    ) -> None:
+        """body(row, column) for every row, and in it for every `step`-th column."""
+
+        def line(row: ir.Value) -> None:
+            self.loop(0, columns, step, lambda column: body(row, column))
+
+        self.loop(0, rows, 1, line)
+
+    def blocks_of_images(self, count: ir.Value, body: Callable[[ir.Value, int], None]) -> None:
+        """body(first image, vectors) for all of `count` images: as many vectors at once as fit, then one by one."""
+        many = self.machine.vectors
+        whole = self.mul(self.build.sdiv(count, self.whole(many * self.lanes)), many * self.lanes)
+        self.loop(0, whole, many * self.lanes, lambda first: body(first, many))
+        self.loop(whole, count, self.lanes, lambda first: body(first, 1))
+
+    def gather(
+        self, rows: ir.Value, count: ir.Value, body: Callable[[ir.Value, ir.Value], Values], sums: int
+    ) -> Values:
+        """The sums of what body(row, image) gives for each vector of `count` images in each of `rows` rows."""
+        many = self.machine.vectors
+        whole = self.mul(self.build.sdiv(count, self.whole(many * self.lanes)), many * self.lanes)
+
+        def block(row: ir.Value, first: ir.Value, vectors: int, totals: Sequence[ir.Value]) -> Values:
+            totals = list(totals)
+            for number in range(vectors):
+                for place, value in enumerate(body(row, self.add(first, number * self.lanes))):
+                    totals[place * many + number] = self.build.fadd(totals[place * many + number], value)
+            return totals
+
+        def row(index: ir.Value, *totals: ir.Value) -> Values:
+            inner = self.loop(0, whole, many * self.lanes, lambda first, *now: block(index, first, many, now), totals)
+            return self.loop(whole, count, self.lanes, lambda first, *now: block(index, first, 1, now), inner)
+
+        found = self.loop(0, rows, 1, row, [self.zero()] * (sums * many))
+        return [self.sum(self._total(found[place * many : (place + 1) * many])) for place in range(sums)]
+
+    def _total(self, vectors: Values) -> ir.Value:
+        total = vectors[0]
+        for vector in vectors[1:]:
+            total = self.build.fadd(total, vector)
+        return total
+
+    def given(self, pointer: ir.Value) -> ir.Value:
+        """Whether a pointer leads anywhere."""
+        return self.build.icmp_unsigned("!=", self.build.ptrtoint(pointer, INT), self.whole(0))
+
+    def everywhere(self, flag: ir.Value) -> ir.Value:
+        """A vector of truth values that are all `flag`."""
+        kind = ir.VectorType(ir.IntType(1), self.lanes)
+        first = self.build.insert_element(ir.Constant(kind, ir.Undefined), flag, self.whole(0))
+        order = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return self.build.shuffle_vector(first, ir.Constant(kind, ir.Undefined), order)
+
+    def rectified(self, value: ir.Value, relu: ir.Value) -> ir.Value:
+        """A ReLU of `value` where the flags `relu` are true; NaN stays NaN."""
+        low = self.build.and_(self.build.fcmp_ordered("<", value, self.zero()), relu)
+        return self.build.select(low, self.zero(), value)
+
+    def outer(self, totals: Sequence[ir.Value], weights: Values, images: Values) -> Values:
+        """totals + each weight times each vector of images."""
+        pairs = [(weight, image) for weight in weights for image in images]
+        return [self.multiply_add(*pair, total) for pair, total in zip(pairs, totals, strict=True)]
+
+    def rows(self, pointer: ir.Value, first: ir.Value, count: ir.Value, size: ir.Value) -> Values:
+        """Where rows first, first + 1, ... of `size` lie, as many as code takes at once; the last may repeat."""
+        last = self.sub(count, 1)
+        places = [self.least(self.add(first, number), last) for number in range(self.shape.channels)]
+        return [self.address(pointer, self.mul(place, size)) for place in places]
+
+    def each_row(self, first: ir.Value, count: ir.Value, body: Callable[[ir.Value, int], None]) -> None:
+        """body(row, number) for the rows first, first + 1, ... that there are."""
+        for number in range(self.shape.channels):
+            row = self.add(first, number)
+            with self.build.if_then(self.build.icmp_signed("<", row, count)):
+                body(row, number)
+
+
+@cache
+def compiled(write: Callable[[ir.Module, Shape], None], shape: Shape) -> Callable[..., None]:
+    """The function that `write` puts into a module, for `shape`: something to call with addresses and whole numbers."""
+    name = write.__name__
+    module = ir.Module(name)
+    module.triple = llvm.get_default_triple()
+    write(module, shape)
+    kinds = [c_void_p if arg.type == POINTER else c_int64 for arg in module.globals[name].args]
+    address = machine_code(str(module), name)
+    call: Any = CFUNCTYPE(None, *kinds)(address)
+    return call  # type: ignore[no-any-return]

@@ -1,0 +1,137 @@
+"""Differentiable layers over images whose last axis is the batch, (C, H, W, N)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+from pairbench.kernels.code import Shape, compiled, this_machine
+from pairbench.kernels.convolution import channels_at_once, convolve, to_images, to_weights
+from pairbench.kernels.norm import normalise, normalise_back
+
+# Rows of gradients that are summed before they go to the weights: as many as stay in the first cache.
+NEAR_BYTES = 32 * 1024
+
+
+def lanes(kind: torch.dtype) -> int:
+    """Images in one vector of the processor."""
+    return this_machine().lanes(kind.itemsize)
+
+
+class Convolution(torch.autograd.Function):
+    """x (C, H, W, N) -> (K, O, Q, N): a convolution, and after it a ReLU and a mask (K, N) where they are asked for.
+
+    The mask holds 0 or `scale`, and comes with a ReLU alone: what it hides is zero, so the answer itself shows where
+    gradients pass. N is a multiple of the images in a vector.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, mask: Tensor | None, scale: float
+    ) -> Tensor:
+        (channels, height, width, count), (outputs, _, rows, columns) = x.shape, weight.shape
+        added = weight.new_zeros(outputs) if bias is None else bias
+        answer = x.new_empty(outputs, height - rows + 1, width - columns + 1, count)
+        code = compiled(convolve, Shape(x.element_size(), channels_at_once(outputs), columns))
+        tables = (x, weight.contiguous(), added.contiguous(), mask, answer)
+        code(*_places(*tables), channels, height, width, count, outputs, rows, int(relu))
+        ctx.save_for_backward(x, weight, answer if relu else None)
+        ctx.biased, ctx.scale = bias is not None, scale
+        return answer
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, answer = ctx.saved_tensors
+        back = gradients[0] if answer is None else _through_relu(gradients[0], answer)
+        if torch.is_grad_enabled():
+            return *_again(x, weight, back * ctx.scale, ctx.biased), None, None, None
+        back, weight = back.contiguous(), weight.contiguous()
+        (channels, height, width, count), (outputs, _, rows, columns) = x.shape, weight.shape
+        sizes = (channels, height, width, count, outputs, rows)
+        at_once = channels_at_once(outputs)
+        for_weight = torch.zeros_like(weight)
+        lines = max(1, NEAR_BYTES // (at_once * back.shape[2] * count * x.element_size()))
+        code = compiled(to_weights, Shape(x.element_size(), at_once, columns))
+        code(*_places(x, back, for_weight), *sizes, lines)
+        for_bias = back.sum((1, 2, 3)) if ctx.biased else None
+        for_images = None
+        if ctx.needs_input_grad[0]:
+            for_images = torch.empty_like(x)
+            scaled = weight if ctx.scale == 1 else weight * ctx.scale
+            code = compiled(to_images, Shape(x.element_size(), channels_at_once(channels), columns))
+            code(*_places(back, scaled, for_images), *sizes)
+        if ctx.scale != 1:
+            for_weight *= ctx.scale
+            for_bias = for_bias * ctx.scale if for_bias is not None else None
+        return for_images, for_weight, for_bias, None, None, None
+
+
+class BatchNorm(torch.autograd.Function):
+    """x (C, H, W, N) -> the same shape and, for each view, mean and variance (C, V): batch norm over each view in turn.
+
+    The batch holds `views` equal parts one after the other, each of which fills whole vectors. A ReLU and a mask (C, N)
+    may follow.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, views: int, eps: float, relu: bool, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        answer, mean = torch.empty_like(x), x.new_empty(x.shape[0], views)
+        variance, small = torch.empty_like(mean), x.new_tensor([eps])
+        sizes = (x.shape[0], x.shape[1] * x.shape[2], x.shape[3], views, int(relu))
+        tables = (x, weight, bias, mask, small, mean, variance)
+        compiled(normalise, Shape(x.element_size()))(*_places(*tables, answer), *sizes)
+        ctx.save_for_backward(*tables)
+        ctx.sizes = sizes
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(mean, variance)
+        return answer, mean, variance
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        tables = ctx.saved_tensors
+        if gradients[0] is None:
+            return (None,) * 7
+        back, answer = gradients[0].contiguous(), torch.empty_like(tables[0])
+        to_weight, to_bias = torch.zeros_like(tables[1]), torch.zeros_like(tables[2])
+        code = compiled(normalise_back, Shape(back.element_size()))
+        code(*_places(*tables, back, answer, to_weight, to_bias), *ctx.sizes)
+        return answer, to_weight, to_bias, None, None, None, None
+
+
+def _through_relu(back: Tensor, answer: Tensor) -> Tensor:
+    """What passes back through a ReLU (and a mask) that answered `answer`."""
+    passed: Tensor = torch.ops.aten.threshold_backward(back, answer, 0)
+    return passed
+
+
+def _places(*tables: Tensor | None) -> tuple[int | None, ...]:
+    return tuple(None if table is None else table.data_ptr() for table in tables)
+
+
+def _again(x: Tensor, weight: Tensor, back: Tensor, biased: bool) -> tuple[Tensor | None, ...]:
+    """The gradients of images, weight and bias, in operations that can be differentiated once more."""
+    images, upstream = x.permute(3, 0, 1, 2), back.permute(3, 0, 1, 2)
+    to_images = conv2d_input(images.shape, weight, upstream).permute(1, 2, 3, 0)
+    to_weight = conv2d_weight(images, weight.shape, upstream)
+    return to_images, to_weight, back.sum((1, 2, 3)) if biased else None
+
+
+def batch_last(images: Tensor, padding: tuple[int, int]) -> Tensor:
+    """(N, C, H, W) -> (C, H, W, N) in that order in memory, edges padded with zeros, N filled to whole vectors."""
+    x = images.permute(1, 2, 3, 0)
+    missing = -x.shape[3] % lanes(x.dtype)
+    if missing or any(padding):
+        return functional.pad(x, (0, missing, padding[1], padding[1], padding[0], padding[0]))
+    return x.contiguous()
+
+
+def batch_first(x: Tensor, count: int) -> Tensor:
+    """(C, H, W, N) -> its first `count` images as (count, C, H, W), whose memory stays as it is."""
+    return x[..., :count].permute(3, 0, 1, 2)
