@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from pairbench.interfaces import PairBatch
 from pairbench.kernels import machine
-from pairbench.kernels.layers import fast_layers, fast_parts
+from pairbench.kernels.finding import fast_layers, fast_parts
 from pairbench.model import PairModel, build_model
 
 MODELS = [
@@ -98,6 +98,24 @@ def test_a_convolution_of_any_kernel_is_the_same(
     torch.testing.assert_close(faster, answer)
 
 
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("shape", [(9, 8), (6, 6), (7, 3)])
+def test_pooling_picks_the_first_of_the_largest(size: int, shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(3, 3, (2, 1)), nn.MaxPool2d(size)).double()
+    # Whole numbers are often equal.
+    images = torch.randint(0, 3, (17, 3, *shape)).double().requires_grad_()
+    with torch.no_grad():
+        layers[0].weight.round_()  # type: ignore[operator]
+    answer = layers(images)
+    back = torch.randn_like(answer)
+    expected = torch.autograd.grad(answer, images, back)
+    with fast_layers(layers) as found:
+        assert len(found) == 2
+        torch.testing.assert_close(layers(images), answer)
+        torch.testing.assert_close(torch.autograd.grad(layers(images), images, back), expected)
+
+
 def test_float32_is_as_close_to_the_truth_as_the_library() -> None:
     torch.manual_seed(0)
     layer, images = nn.Conv2d(20, 40, 3), torch.randn(128, 20, 8, 8)
@@ -122,8 +140,8 @@ def test_a_gradient_can_be_differentiated_once_more() -> None:
         torch.testing.assert_close(penalty(), expected)
 
 
-def test_nan_is_not_hidden_by_a_relu() -> None:
-    layer = nn.Sequential(nn.Conv2d(1, 1, 2), nn.ReLU())
+def test_nan_is_not_hidden_by_a_relu_or_a_maximum() -> None:
+    layer = nn.Sequential(nn.Conv2d(1, 1, 2), nn.ReLU(), nn.MaxPool2d(2))
     images = torch.full((16, 1, 3, 3), torch.nan)
     with fast_layers(layer):
         assert layer(images).isnan().all()
@@ -145,7 +163,9 @@ def test_layers_are_their_own_again_afterwards() -> None:
         nn.Conv2d(4, 4, 3, dilation=2),
         nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
         nn.Conv2d(4, 4, (3, 9)),
-        nn.Sequential(nn.Conv2d(4, 4, 3), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Conv2d(4, 4, 3), nn.MaxPool2d(3, stride=2)),
+        nn.Sequential(nn.Conv2d(4, 4, 3), nn.MaxPool2d(2, padding=1)),
+        nn.Sequential(nn.Conv2d(4, 4, 3), nn.AdaptiveAvgPool2d(1)),
         nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, stride=2)),
     ],
 )

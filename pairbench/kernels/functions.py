@@ -12,6 +12,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from pairbench.kernels.code import Shape, compiled, this_machine
 from pairbench.kernels.convolution import channels_at_once, convolve, to_images, to_weights
 from pairbench.kernels.norm import normalise, normalise_back
+from pairbench.kernels.pooling import pool, pool_back
 
 # Rows of gradients that are summed before they go to the weights: as many as stay in the first cache.
 NEAR_BYTES = 32 * 1024
@@ -103,6 +104,28 @@ class BatchNorm(torch.autograd.Function):
         code = compiled(normalise_back, Shape(back.element_size()))
         code(*_places(*tables, back, answer, to_weight, to_bias), *ctx.sizes)
         return answer, to_weight, to_bias, None, None, None, None
+
+
+class MaxPool(torch.autograd.Function):
+    """x (C, H, W, N) -> (C, H // size, W // size, N), the largest of each window of size x size."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, size: int) -> Tensor:
+        channels, height, width, count = x.shape
+        answer = x.new_empty(channels, height // size, width // size, count)
+        compiled(pool, Shape(x.element_size(), columns=size))(*_places(x, answer), *x.shape)
+        ctx.save_for_backward(x, answer)
+        ctx.size = size
+        return answer
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, answer = ctx.saved_tensors
+        back = torch.zeros_like(x)
+        tables = _places(x, answer, gradients[0].contiguous(), back)
+        compiled(pool_back, Shape(x.element_size(), columns=ctx.size))(*tables, *x.shape)
+        return back, None
 
 
 def _through_relu(back: Tensor, answer: Tensor) -> Tensor:

@@ -1,20 +1,30 @@
-"""Layers of a network that compute with the batch last while they are within `fast_layers`."""
+"""Layers that compute with the batch last: each stands in for the forward of a module of torch."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pairbench.kernels import functions
-from pairbench.kernels.machine import usable
 
-# Code is written out for each column of a kernel.
-MOST_COLUMNS = 7
+
+class FastPool:
+    """Max pooling in windows that do not overlap."""
+
+    followers: tuple[nn.Module, ...] = ()
+
+    def __init__(self, module: nn.MaxPool2d) -> None:
+        self.module = module
+
+    def __call__(self, images: Tensor) -> Tensor:
+        size: Any = self.module.kernel_size
+        if not suits(images) or min(images.shape[2:]) < size:
+            plain: Tensor = nn.MaxPool2d.forward(self.module, images)
+            return plain
+        answer: Tensor = functions.MaxPool.apply(functions.batch_last(images, (0, 0)), size)
+        return functions.batch_first(answer, len(images))
 
 
 class FastLayer:
@@ -32,6 +42,11 @@ class FastLayer:
         dropout: nn.Dropout2d | None = None,
     ) -> None:
         self.convolution, self.norm, self.relu, self.dropout = convolution, norm, relu, dropout
+
+    @property
+    def module(self) -> nn.Module:
+        """Whose forward this stands in for."""
+        return self.convolution
 
     @property
     def followers(self) -> list[nn.Module]:
@@ -77,16 +92,7 @@ class FastLayer:
 
     def _suits(self, images: Tensor) -> bool:
         kind = self.convolution.weight.dtype
-        return (
-            images.device.type == "cpu"
-            and images.ndim == 4
-            and images.dtype == kind
-            and kind in (torch.float32, torch.float64)
-            and not torch.is_autocast_enabled("cpu")
-            and 2 * len(images) >= functions.lanes(kind)
-            and min(self._output(images)) > 0
-            and not torch._C._functorch.peek_interpreter_stack()
-        )
+        return suits(images) and images.dtype == kind and min(self._output(images)) > 0
 
     def _output(self, images: Tensor) -> tuple[int, int]:
         layer = self.convolution
@@ -128,88 +134,14 @@ def _remember(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, each: int) -
                 norm.num_batches_tracked.add_(1)
 
 
-def fast_parts(model: nn.Module) -> list[FastLayer]:
-    """The convolutions of `model` that compute with the batch last, each with what follows it; none if any cannot.
-
-    A layer that wants another layout would have its images turned around before and after it.
-    """
-    if not usable():
-        return []
-    seen = Counter(id(part) for _, part in model.named_modules(remove_duplicate=False))
-    found, taken = [], set[int]()
-    for part in model.modules():
-        if type(part) is nn.Sequential:
-            for layer in _in_sequence(part, seen):
-                found.append(layer)
-                taken.add(id(layer.convolution))
-    for part in model.modules():
-        # A pooling layer turns its images around too.
-        if type(part).__module__ == nn.modules.pooling.__name__:
-            return []
-        if isinstance(part, nn.modules.conv._ConvNd) and id(part) not in taken:
-            if not _simple(part):
-                return []
-            found.append(FastLayer(part))
-    return found
-
-
-def _in_sequence(sequence: nn.Sequential, seen: Counter[int]) -> Iterator[FastLayer]:
-    children = list(sequence)
-    for place, part in enumerate(children):
-        if not _simple(part):
-            continue
-        following = iter(children[place + 1 :])
-        follower = next(following, None)
-        found: dict[str, Any] = {}
-        for name, kind in (("norm", nn.BatchNorm2d), ("relu", nn.ReLU), ("dropout", nn.Dropout2d)):
-            wanted = type(follower) is kind and follower is not None and _alone(follower) and seen[id(follower)] == 1
-            if name == "norm":
-                wanted = wanted and _usual(follower)
-            if name == "dropout":
-                wanted = wanted and "relu" in found
-            if wanted:
-                found[name] = follower
-                follower = next(following, None)
-        yield FastLayer(part, **found)
-
-
-def _simple(part: nn.Module) -> TypeGuard[nn.Conv2d]:
+def suits(images: Tensor) -> bool:
+    """Whether `images` can be computed with the batch last, and fill at least half of a vector."""
     return (
-        type(part) is nn.Conv2d
-        and _alone(part)
-        and (part.stride, part.dilation, part.groups) == ((1, 1), (1, 1), 1)
-        and part.padding_mode == "zeros"
-        and part.padding != "same"
-        and part.kernel_size[1] <= MOST_COLUMNS
-        and part.kernel_size != (1, 1)
+        images.device.type == "cpu"
+        and images.ndim == 4
+        and images.dtype in (torch.float32, torch.float64)
+        and not torch.is_autocast_enabled("cpu")
+        and 2 * len(images) >= functions.lanes(images.dtype)
+        # Under vmap a tensor is several at once.
+        and not torch._C._functorch.peek_interpreter_stack()
     )
-
-
-def _usual(norm: nn.Module | None) -> bool:
-    return isinstance(norm, nn.BatchNorm2d) and norm.affine and norm.track_running_stats and norm.momentum is not None
-
-
-def _alone(part: nn.Module) -> bool:
-    """Whether nothing else looks at what `part` gets and gives."""
-    hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks)
-    return not any(hooks) and "forward" not in vars(part)
-
-
-@contextmanager
-def fast_layers(model: nn.Module) -> Generator[list[FastLayer]]:
-    """Within this block, the convolutions of `model` compute with the batch last where all of them can."""
-    found = fast_parts(model)
-    for layer in found:
-        layer.convolution.forward = layer  # type: ignore[method-assign, assignment]
-        for part in layer.followers:
-            part.forward = _pass_on
-    try:
-        yield found
-    finally:
-        for layer in found:
-            for part in (layer.convolution, *layer.followers):
-                del part.forward
-
-
-def _pass_on(images: Tensor) -> Tensor:
-    return images

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from pairbench.config import RunConfig
 from pairbench.data import RoundData
 from pairbench.interfaces import Comparison, PairBatch
-from pairbench.kernels.layers import fast_layers, fast_parts
+from pairbench.kernels.finding import fast_layers, fast_parts
 from pairbench.model import PairModel, build_model
 from pairbench.seeds import member_seed
 from pairbench.training.evaluation import Scores, metrics
