@@ -7,6 +7,7 @@ import io
 import random
 import string
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import attack
@@ -210,3 +211,22 @@ def test_what_is_no_suite_is_refused_and_not_waited_for(tmp_path: Path, kind: st
 @pytest.mark.parametrize("name", ["\ud800", "a\0b", "x" * 5000, "~nobody-of-this-name/x", "/dev/null"])
 def test_what_cannot_be_a_store_is_refused(name: str) -> None:
     check(*asked("leaderboard", "--store", name), name)
+
+
+def test_what_a_plugin_says_of_its_data_is_one_line_too(
+    tmp_path: Path, install_plugin: Callable[..., Path], tiny_registry: object
+) -> None:
+    source = """
+        import pairbench, tiny
+        class Telling(tiny.TinyPairs):
+            \"\"\"Tells.\"\"\"
+            name = "telling"
+            def digest(self):
+                raise pairbench.DataError("one\\ntwo\\x1b[2J\\u202e " + "x" * 5000)
+        @pairbench.hookimpl
+        def pairbench_components():
+            return [Telling]
+    """
+    install_plugin("telling", source)
+    words = ("dataset=telling", "encoder=tiny_encoder", "head=tiny_head", "loss=tiny_loss")
+    check(*asked("run", *words, "--store", str(tmp_path / "store"), "--workers", "0"), "the plugin's error")
