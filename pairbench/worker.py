@@ -318,6 +318,15 @@ def peak_mib() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
+def forget_peak() -> None:
+    """Let `peak_mib` count from now on, where the system can."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+    elif sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
 def hold_memory(mib: float | None) -> None:
     """Keep this worker from taking all memory; not beside CUDA, whose driver reserves more than there is."""
     if not torch.cuda.is_available():

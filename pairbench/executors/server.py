@@ -1,5 +1,7 @@
 """The process that has torch loaded and forks a worker for each task; a line of JSON in, lines of JSON out.
 
+Tasks of the same components that take less than a fork does share one; where it ends early, each is tried again alone.
+
 It is single-threaded, so that forking is safe, and never touches CUDA itself. When its standard input closes, the
 process that started it is gone, and it ends with all its workers.
 """
@@ -7,6 +9,7 @@ process that started it is gone, and it ends with all its workers.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import multiprocessing
 import os
@@ -16,7 +19,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -32,6 +35,8 @@ from pairbench.profile import Profile
 
 Event = dict[str, Any]
 GRACE = 5.0
+# How many tasks one worker may do, and the seconds after which it begins no other.
+MOST, BRIEF = 32, 0.5
 
 
 @dataclass
@@ -40,23 +45,35 @@ class Unit:
 
     work: called in the worker with a function that sends events.
     crashed: called here with an explanation where the worker ended without having finished.
+    kin: units that share it may be done by one worker, one after the other; None is done alone.
     """
 
     work: Callable[[worker.Emit], None]
     crashed: Callable[[dict[str, str]], None]
     timeout: float | None = None
+    kin: str | None = None
 
 
 @dataclass
 class Running:
-    """A worker process, its pipe and the file that holds what it printed."""
+    """A worker process, its pipe and the file that holds what it printed.
 
-    unit: Unit
+    units: what it has left to do, what it is at first.
+    begun: how many it has been at.
+    """
+
+    units: list[Unit]
     process: Any
     pipe: Connection
     log: Path
     since: float = field(default_factory=time.monotonic)
     finished: bool = False
+    begun: int = 1
+
+    @property
+    def timeout(self) -> float | None:
+        """The seconds that it may take for what it is at."""
+        return self.units[0].timeout if self.units else None
 
 
 class Server:
@@ -143,7 +160,9 @@ class Server:
                 self._fail(task, left, error)
 
         limit = self.job.round_timeout
-        return Unit(work, crashed, limit * len(task.rounds) if limit else None)
+        types = [type(component) for component in self.job.members[task.member].config.components().values()]
+        kin = None if wait else " ".join([str(place), *(f"{kind.__module__}.{kind.__qualname__}" for kind in types)])
+        return Unit(work, crashed, limit * len(task.rounds) if limit else None, kin)
 
     def _untimed(self, error: dict[str, str]) -> None:
         self.send({"event": "note", "message": f"no timing: {error['reason']}"})
@@ -179,7 +198,7 @@ class Server:
         self._waiting, running = deque(units), list[Running]()
         while (self._waiting or running) and not self.invalid:
             while self._waiting and len(running) < at_once:
-                running.append(self._start(self._waiting.popleft()))
+                running.append(self._start(self._next(at_once)))
             self._wait(running)
             for one in [one for one in running if self._over(one)]:
                 running.remove(one)
@@ -187,18 +206,27 @@ class Server:
             one.process.kill()
             one.process.join()
 
-    def _start(self, unit: Unit) -> Running:
+    def _next(self, at_once: int) -> list[Unit]:
+        """What the next worker does: the first that waits, and its kin if there is enough for all workers."""
+        units = [self._waiting.popleft()]
+        most = min(MOST, len(self._waiting) // (2 * at_once))
+        while units[0].kin is not None and len(units) < most and self._waiting[0].kin == units[0].kin:
+            units.append(self._waiting.popleft())
+        return units
+
+    def _start(self, units: list[Unit]) -> Running:
         self._made += 1
         log = self.folder / f"log-{self._made}"
         receive, send = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_worker, args=(unit.work, send, log, self.job.memory_mib), daemon=True)
+        works = [unit.work for unit in units]
+        process = self._context.Process(target=_worker, args=(works, send, log, self.job.memory_mib), daemon=True)
         process.start()
         send.close()
-        return Running(unit, process, receive, log)
+        return Running(units, process, receive, log)
 
     def _wait(self, running: list[Running]) -> None:
         """Sleep until a worker says something or ends, a timeout is due, or the parent is gone."""
-        limits = [one.since + one.unit.timeout for one in running if one.unit.timeout]
+        limits = [one.since + one.timeout for one in running if one.timeout]
         patience = max(0.0, min(limits) - time.monotonic()) if limits else None
         things: list[Any] = [one.pipe for one in running if not one.pipe.closed]
         ready = wait([*things, *(one.process.sentinel for one in running), sys.stdin.fileno()], patience)
@@ -216,6 +244,9 @@ class Server:
                 event = one.pipe.recv()
                 if event["event"] == "worker_done":
                     one.finished = True
+                elif event["event"] == "unit_done":
+                    one.units.pop(0)
+                    one.begun, one.since = one.begun + 1, time.monotonic()
                 elif event["event"] == "store_error":
                     raise StoreError(event["message"])
                 else:
@@ -231,16 +262,20 @@ class Server:
                 one.process.kill()
                 reason = "the worker closed its pipe and did not end"
             alive = False
-        if alive and one.unit.timeout and time.monotonic() - one.since > one.unit.timeout:
+        if alive and one.timeout and time.monotonic() - one.since > one.timeout:
             one.process.kill()
-            reason = f"a round took more than {one.unit.timeout:g} s (--round-timeout)"
+            reason = f"a round took more than {one.timeout:g} s (--round-timeout)"
             alive = False
         if alive:
             return False
         one.process.join()
         one.pipe.close()
-        if not one.finished:
-            one.unit.crashed(_crash(one, reason))
+        if not one.finished and one.units and one.begun == 1:
+            one.units.pop(0).crashed(_crash(one, reason))
+        elif not one.finished and one.units:
+            # What was done before in the same process may be to blame.
+            one.units[0] = replace(one.units[0], kin=None)
+        self._waiting.extendleft(reversed(one.units))
         one.log.unlink(missing_ok=True)
         return True
 
@@ -267,7 +302,7 @@ def _crash(one: Running, reason: str) -> dict[str, str]:
     return {"reason": reason or f"the worker exited with code {code}", "traceback": printed}
 
 
-def _worker(work: Callable[[worker.Emit], None], pipe: Connection, log: Path, memory_mib: float | None) -> None:
+def _worker(works: list[Callable[[worker.Emit], None]], pipe: Connection, log: Path, memory_mib: float | None) -> None:
     """The body of a worker process."""
     worker.die_with_parent()
     worker.hold_memory(memory_mib)
@@ -279,15 +314,37 @@ def _worker(work: Callable[[worker.Emit], None], pipe: Connection, log: Path, me
 
     faulthandler.enable(file=2, all_threads=False)
     try:
-        work(pipe.send)
+        _do(works, pipe.send)
     except StoreError as error:
         pipe.send({"event": "store_error", "message": str(error)})
     pipe.send({"event": "worker_done"})
 
 
+def _do(works: list[Callable[[worker.Emit], None]], emit: worker.Emit) -> None:
+    """Do `works` one after the other, until that has taken long enough or a round has failed."""
+    started, failed = time.monotonic(), False
+
+    def told(event: Event) -> None:
+        nonlocal failed
+        failed |= event["event"] == "round" and event["record"]["status"] == "failed"
+        emit(event)
+
+    for place, work in enumerate(works):
+        if place:
+            worker.forget_peak()
+        work(told)
+        emit({"event": "unit_done"})
+        if failed or time.monotonic() - started > BRIEF:
+            return
+
+
 def _load_everything() -> None:
     """Pay now, once, for what torch loads late: its first optimiser brings in the whole compiler."""
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+    # A worker that looks for garbage writes to all that it looks at, and so has the kernel copy it: leave out what is
+    # here already, which takes longer than many a round.
+    gc.collect()
+    gc.freeze()
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -112,6 +113,61 @@ def test_what_segfaults_takes_all_memory_or_will_not_end_fails_only_its_own_roun
     invoke(["doctor", "--store", str(root), "--format", "json"])
     store = json.loads(capsys.readouterr().out)["store"]
     assert {item["reason"]: item["traceback"] for item in store["failures"]} == told
+
+
+SHARED = '''
+    import os
+    import pairbench
+    from tiny import TinyHead, TinyLoss, TinyPairs
+
+    class Shared(pairbench.Encoder):
+        """Says in which process it trains, and crashes some of them.
+
+        width: makes configs differ.
+        """
+        name = "shared"
+        width: int = 3
+
+        def build(self, image_shape):
+            from torch import nn
+
+            class Module(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.width, self.linear = width, nn.LazyLinear(width)
+                def forward(self, images):
+                    if self.training:
+                        with open(os.environ["PIDS"], "a") as file:
+                            file.write(f"{os.getpid()} {self.width}\\n")
+                        if self.width in (7, 8, 12):
+                            import ctypes
+                            ctypes.string_at(0)
+                    return self.linear(images.flatten(1))
+            return Module(self.width)
+
+    @pairbench.hookimpl
+    def pairbench_components():
+        return [TinyPairs, TinyHead, TinyLoss, Shared]
+'''
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a new process takes longer than any of this")
+def test_short_rounds_that_share_a_process_do_not_share_its_crash(tmp_path: Path) -> None:
+    environment = attack.install(tmp_path / "plugin", SHARED, "shared") | {"PIDS": str(tmp_path / "pids")}
+    words = ("dataset=tiny_pairs", "encoder=shared", "head=tiny_head", "loss=tiny_loss", "train.engine=loop")
+    widths = f"encoder.width={','.join(map(str, range(2, 22)))}"
+    rest = ("train.rounds=1", "train.epochs=1", "--no-timing", "--workers", 1, "--store", tmp_path / "store")
+    done = attack.finish("run", *words, widths, *rest, "--format", "json", environment=environment)
+    assert done.returncode == 1, done.stderr
+    rounds = {item["config"]["encoder.width"]: item["rounds"][0] for item in json.loads(done.stdout)["results"]}
+    assert [width for width, record in rounds.items() if record["status"] == "failed"] == [7, 8, 12]
+    assert all("SIGSEGV" in rounds[width]["error"]["reason"] for width in (7, 8, 12))
+    told = dict.fromkeys(tuple(map(int, line.split())) for line in (tmp_path / "pids").read_text().splitlines())
+    at = {width: [pid for pid, other in told if other == width] for width in rounds}
+    assert len({pid for pid, _ in told}) < len(rounds), "every round had a process of its own"
+    assert all(len(pids) == 1 for width, pids in at.items() if width not in (7, 8, 12))
+    alone = [at[width][-1] for width in (7, 8, 12)]
+    assert all([pid for pid, _ in told].count(pid) == 1 for pid in alone), "what failed may not be to blame"
 
 
 def test_rounds_that_failed_are_trained_again_only_when_asked(tmp_path: Path, tiny_registry: object) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import attack
 import pytest
 from conftest import config_of, simulated_record
 
@@ -169,7 +171,7 @@ def test_many_results_are_judged_as_one_by_one(tmp_path: Path, monkeypatch: pyte
 def test_a_leaderboard_of_100_000_records(tmp_path: Path, configs: int, rounds: int) -> None:
     fill_fast(tmp_path, configs, rounds)
     time.sleep(2)
-    figures = []
+    figures: list[tuple[str, float, float, float]] = []
     for form in ("table", "table", "table", "csv", "json"):
         done = subprocess.run(
             [sys.executable, "-c", MEASURE, str(tmp_path), form],
@@ -178,12 +180,45 @@ def test_a_leaderboard_of_100_000_records(tmp_path: Path, configs: int, rounds: 
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
-        code, *measured = done.stderr.split()[-4:]
-        assert code == "0", done.stderr
-        figures.append((form, *map(float, measured)))
+        code, seconds, processor, peak = map(float, done.stderr.split()[-4:])
+        assert code == 0, done.stderr
+        figures.append((form, seconds, processor, peak))
     print(f"\n{configs} configs of {rounds} rounds, the first without an index; load {os.getloadavg()[0]:.1f}")
     for form, seconds, processor, peak in figures:
         print(f"leaderboard as {form}: {seconds:.2f} s, {processor:.2f} s of processor time, {peak:.0f} MiB")
     assert all(peak < 500 for *_, peak in figures)
     # Others may use the processor meanwhile; alone, the clock shows no more than this.
     assert all(processor < 3 for *_, processor, _ in figures[1:3])
+
+
+@pytest.mark.parametrize("configs", [60, pytest.param(1000, marks=FULL)])
+def test_a_sweep_adds_little_to_what_its_rounds_take(tmp_path: Path, configs: int) -> None:
+    environment = attack.install(tmp_path / "plugin", "from tiny import pairbench_components\n")
+    words = ("dataset=tiny_pairs", "encoder=tiny_encoder", "head=tiny_head", "loss=tiny_loss", "train.rounds=1")
+    rest = ("train.epochs=1", "train.device=cpu", "--no-timing", "-q", "--workers", 2)
+
+    def swept(count: int) -> tuple[float, float, float]:
+        """Seconds by the clock, of processor time of all processes, and those of them that rounds trained."""
+        root = tmp_path / str(count)
+        rates = ",".join(f"{0.001 + number * 1e-6:.6f}" for number in range(count))
+        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        done = attack.finish(
+            "run", *words, f"train.learning_rate={rates}", *rest, "--store", root, environment=environment
+        )
+        seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == 0, done.stderr
+        records = Store(root).read().records
+        assert len(records) == count
+        processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return seconds, processor, sum(record["cost"]["train_seconds"] for record in records)
+
+    # One config alone shows what loading torch takes, which has to be paid once.
+    once, (seconds, processor, trained) = swept(1), swept(configs)
+    each = 1000 * (processor - once[1] - trained) / configs
+    print(
+        f"\n{configs} configs of one round and epoch, two workers: {seconds:.1f} s, {processor:.1f} s of processor "
+        f"time, {trained:.1f} s of training; {once[0]:.1f} s and {once[1]:.1f} s with one config alone.\n"
+        f"Beyond training, each config adds {each:.1f} ms of processor time, and all things counted the sweep takes "
+        f"{1000 * (seconds - trained / 2) / configs:.1f} ms for each by the clock; load {os.getloadavg()[0]:.1f}"
+    )
+    assert each < 50
