@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 from pairbench.config import canonical, resolve
 from pairbench.errors import DataError, SpecError, StoreError
 from pairbench.plan import Known, Member
+from pairbench.record import Context, round_key
 from pairbench.registry import Registry
 from pairbench.spec import expand, parse, split_words
 from pairbench.store import Store
@@ -29,6 +30,8 @@ from pairbench.text import printable
 SCHEMA = 1
 SUFFIX = ".safetensors"
 MAX_HEADER = 64 * 2**20
+# What `model_path` gives; files that somebody has named otherwise may be called as he likes.
+_NAMED = r"\d{4,5}-[0-9a-f]{32}\.safetensors"
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "config": dict,
     "config_id": str,
@@ -74,13 +77,23 @@ def described(path: Path) -> dict[str, Any]:
         if not stat.S_ISREG(path.stat().st_mode):
             raise DataError(f"model {shown} is no file. Name the .safetensors file of a kept model.")
         with path.open("rb") as file:
-            return _verified(file, path.stat().st_size)
+            found = _verified(file, path.stat().st_size)
+        if re.fullmatch(_NAMED, path.name) and not path.name.startswith(_stem_of(found)):
+            raise ValueError("is another one than its name says; somebody has moved it there")
+        return found
     except ValueError as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"model {shown} {error}. Keep the round's model again with run --keep-model.") from None
     except OSError as error:
         raise DataError(f"model {shown} cannot be read ({error.strerror or error}). Name another.") from None
+
+
+def _stem_of(description: Mapping[str, Any]) -> str:
+    """How the name begins of the file that a described model was kept in."""
+    context = Context(description["data"], description["code"])
+    key = round_key(description["config_id"], description["round"], description["seed"], context)
+    return f"{description['round']:04d}-{key[:32]}"
 
 
 def _verified(file: BinaryIO, size: int) -> dict[str, Any]:

@@ -14,10 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pairbench.kernels.finding import fast_layers
 from pairbench.model import PairModel
 
 # The largest difference in a logit, as a share of the largest logit (or of 1), that rounding explains.
-TOLERANCE = {"channels_last": 1e-3, "bf16": 0.1, "compiled": 1e-3, "compiled_bf16": 0.1, "onnx": 1e-3}
+TOLERANCE = {
+    "channels_last": 1e-3,
+    "batch_last": 1e-3,
+    "bf16": 0.1,
+    "compiled": 1e-3,
+    "compiled_bf16": 0.1,
+    "onnx": 1e-3,
+}
 
 Answer = Callable[[Tensor], Tensor]
 
@@ -109,6 +117,14 @@ def _channels_last(answers: nn.Module, _: Tensor) -> Answer:
     return _plain(answers.to(memory_format=torch.channels_last))
 
 
+def _batch_last(answers: nn.Module, example: Tensor) -> Answer:
+    if example.device.type != "cpu":
+        raise Unavailable("it is for a CPU")
+    if not fast_layers(answers).__enter__():
+        raise Unavailable("this model has no convolutions that compute with the batch last")
+    return _plain(answers)
+
+
 def _bf16(answers: nn.Module, _: Tensor) -> Answer:
     return _plain(answers.to(torch.bfloat16).to(memory_format=torch.channels_last), torch.bfloat16)
 
@@ -175,6 +191,7 @@ def _onnx(answers: nn.Module, example: Tensor) -> Answer:
 _MODES: dict[str, Callable[[nn.Module, Tensor], Answer]] = {
     "eager": _eager,
     "channels_last": _channels_last,
+    "batch_last": _batch_last,
     "bf16": _bf16,
     "compiled": _compiled,
     "compiled_bf16": _compiled_bf16,

@@ -93,7 +93,7 @@ class Speed:
         import torch
 
         subject, benchmark = self._subject, self._benchmark
-        subject.model.train(training)
+        subject.ready(training)
         batch = subject.batch(size)
 
         def timed() -> None:

@@ -19,7 +19,7 @@ from pairbench.spread import median_interval
 from pairbench.store import Store
 from pairbench.tables import count, rate, short_names
 
-MODES = ("eager", "channels_last", "bf16", "compiled", "compiled_bf16", "onnx")
+MODES = ("eager", "channels_last", "batch_last", "bf16", "compiled", "compiled_bf16", "onnx")
 FIGURES = ("training_pairs_per_second", "inference_pairs_per_second", "latency_ms")
 TITLES = ("train pairs/s", "infer pairs/s", "ms, one pair")
 SECONDS = 60.0

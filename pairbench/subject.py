@@ -11,6 +11,7 @@ import torch
 from pairbench.config import RunConfig
 from pairbench.interfaces import PairBatch
 from pairbench.model import build_model
+from pairbench.training.faster import fast, laid_out
 from pairbench.training.optim import build_optimizer
 
 
@@ -20,7 +21,8 @@ class Subject:
     def __init__(self, config: RunConfig, device: torch.device) -> None:
         self.config, self.device = config, device
         torch.manual_seed(0)
-        self.model = build_model(config).to(device).to(memory_format=torch.channels_last)
+        self.model = build_model(config).to(device)
+        self._way = contextlib.ExitStack()
         self.optimizer = build_optimizer(config.train, self.model)
         # Members of an ensemble are alike, so one stands for all of them; so do the copies of test-time augmentation.
         self.passes = config.train.members * max(1, config.train.tta)
@@ -35,8 +37,18 @@ class Subject:
         target = torch.randint(len(task.outcomes), (size,))
         return PairBatch(images.to(self.device), target.to(self.device), classes.to(self.device))
 
+    def ready(self, training: bool) -> None:
+        """Put the model into training mode, in the way that rounds are trained, or into eval mode, as torch runs it."""
+        self._way.close()
+        self.model.train(training)
+        if training:
+            laid_out(self.model, self.config.train, self.device)
+            self._way.enter_context(fast(self.config.train, self.device, self.model))
+        else:
+            self.model.to(memory_format=torch.channels_last)
+
     def train(self, batch: PairBatch) -> None:
-        """One training step; the model has to be in training mode."""
+        """One training step; after `ready(True)`."""
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.precision == "bf16"):
             comparison = self.model(batch.images)
@@ -45,7 +57,7 @@ class Subject:
         self.optimizer.step()
 
     def infer(self, batch: PairBatch) -> None:
-        """The answers to a batch; the model has to be in eval mode."""
+        """The answers to a batch; after `ready(False)`."""
         with torch.inference_mode():
             self.repeated(lambda: self.model(batch.images))
 
@@ -55,7 +67,7 @@ class Subject:
             answer()
 
     def encode(self, batch: PairBatch) -> None:
-        """The embeddings of a batch, and no answers; the model has to be in eval mode."""
+        """The embeddings of a batch, and no answers; after `ready(False)`."""
         with torch.inference_mode():
             for _ in range(self.passes):
                 self.model.embed(batch.images)

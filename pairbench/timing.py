@@ -152,7 +152,7 @@ class _Timed:
         views = encoded.images.shape[1]
         encodings = INFERENCE_BATCH * (1 if config.pairing == "two_channel" else views)
         self._add("encoding", lambda: subject.encode(encoded), encodings, longest)
-        subject.model.eval()
+        subject.ready(training=False)
         for mode in modes:
             try:
                 answer = mode_of(mode, subject.model, encoded.images)
@@ -186,12 +186,14 @@ class _Timed:
             if smaller._timed(1) * work / smaller.work > longest:
                 return
         subject = self.subject
-        call = _Call(run, work, lambda: subject.model.train(training), subject.synchronise, singly)
+        call = _Call(run, work, lambda: subject.ready(training), subject.synchronise, singly)
         call.warm_up()
         self.calls[name] = call
 
     def result(self, created: str, environment: Mapping[str, Any], peak: Mapping[str, Any]) -> dict[str, Any]:
         """The timing as plain values."""
+        # Floating-point operations are counted in torch's own layers.
+        self.subject.ready(training=False)
         rates = {name: call.rates() for name, call in self.calls.items()}
         training = rates["training"] | {"batch_size": self.batch_size}
         inference = {

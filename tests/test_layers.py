@@ -98,6 +98,7 @@ TORCH = [
     "training.evaluation",
     "training.final",
     "training.gathering",
+    "training.faster",
     "training.loop",
     "training.stacked",
     "training.engines",

@@ -140,7 +140,9 @@ def timing(
     ] = None,
     modes: Annotated[
         str,
-        typer.Option(help="Ways to answer, with commas between: eager,channels_last,bf16,compiled,compiled_bf16,onnx."),
+        typer.Option(
+            help="Ways to answer, with commas between: eager,channels_last,batch_last,bf16,compiled,compiled_bf16,onnx."
+        ),
     ] = "",
     seconds: Annotated[
         float, typer.Option(min=0.1, max=86400, help="How long the repeats may take where their number is left open.")

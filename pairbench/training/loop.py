@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -15,10 +14,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from pairbench.config import RunConfig
 from pairbench.data import RoundData
 from pairbench.interfaces import Comparison, PairBatch
-from pairbench.kernels.finding import fast_layers, fast_parts
 from pairbench.model import PairModel, build_model
 from pairbench.seeds import member_seed
 from pairbench.training.evaluation import Scores, metrics
+from pairbench.training.faster import fast, laid_out
 from pairbench.training.final import asked, final_figures
 from pairbench.training.frozen import LookedUpBatch, features_of, looked_up
 from pairbench.training.gathering import Gathered
@@ -73,7 +72,7 @@ class Loop:
         try:
             for member in range(train.members):
                 self.models.append(self._train(number, member, splits, outcome, on_epoch))
-            with self._fast(*self.models):
+            with fast(train, self.device, *self.models):
                 finished(self.config, self.models, splits, outcome)
         except Diverged:
             outcome.status, outcome.metrics = "diverged", {}
@@ -89,8 +88,8 @@ class Loop:
         # Before the average is made, so that it knows the same features.
         sampler = self._sampler(model, splits, number, member)
         average = average_of(model, train.ema)
-        with self._fast(model, weights(model, average)) as fast:
-            outcome.convolutions = "batch_last" if fast else "library"
+        with fast(train, self.device, model, weights(model, average)) as found:
+            outcome.convolutions = "batch_last" if found else "library"
             self._epochs(model, average, optimizer, sampler, member, splits, outcome, on_epoch)
         return weights(model, average)
 
@@ -128,10 +127,7 @@ class Loop:
     def _start(self) -> tuple[PairModel, torch.optim.Optimizer]:
         if self._carried is not None:
             return self._carried
-        model = build_model(self.config).to(self.device)
-        if not (self._may_be_fast and fast_parts(model)):
-            # The library's convolutions are faster with channels last, and nothing else minds.
-            model = model.to(memory_format=torch.channels_last)
+        model = laid_out(build_model(self.config), self.config.train, self.device)
         optimizer = build_optimizer(self.config.train, model)
         if self.config.train.carry_over:
             self._carried = (model, optimizer)
@@ -151,29 +147,12 @@ class Loop:
         model, optimizer = self._start()
         sampler = self._sampler(model, splits, number)
         forward = self._compiled(model)
-        with self._fast(model):
+        with fast(self.config.train, self.device, model):
             while True:
                 model.train()
                 for batch in sampler.epoch():
                     self._step(model, forward, optimizer, batch)
                     yield
-
-    @property
-    def _may_be_fast(self) -> bool:
-        train = self.config.train
-        return self.device.type == "cpu" and train.compile != "on" and train.precision == "fp32"
-
-    @contextmanager
-    def _fast(self, *models: PairModel) -> Generator[bool]:
-        """Within it, convolutions of `models` take their faster way, where they have one; gives whether they have."""
-        fast = False
-        with ExitStack() as stack:
-            for model in dict.fromkeys(models if self._may_be_fast else ()):
-                fast = bool(stack.enter_context(fast_layers(model)))
-                if fast and model.batch_coupled and not model.parts_for_norms:
-                    model.parts_for_norms = True
-                    stack.callback(setattr, model, "parts_for_norms", False)
-            yield fast
 
     def _compiled(self, model: PairModel) -> Callable[[Tensor], Comparison]:
         """What answers images in training: the model itself, or torch's compilation of it."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SCHEMA = 1
+SCHEMA = 2
 HASH_BYTES = 16
 _CHUNK_BYTES = 4 * 2**20
 
@@ -134,7 +134,7 @@ def decoded(paths: Sequence[str], digests: Sequence[bytes], how: Decoding) -> Po
     except OSError as error:
         raise cache.unwritable(place, error) from error
     try:
-        _decode(paths, how, temporary)
+        _decode(paths, how, temporary, folder.name)
         with suppress(OSError):
             # Where another process was first, its pool is as good.
             temporary.rename(folder)
@@ -153,7 +153,7 @@ def discard(folder: Path, reason: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _decode(paths: Sequence[str], how: Decoding, folder: Path) -> None:
+def _decode(paths: Sequence[str], how: Decoding, folder: Path, key: str) -> None:
     import numpy as np
 
     unusable: dict[int, str] = {}
@@ -170,6 +170,7 @@ def _decode(paths: Sequence[str], how: Decoding, folder: Path) -> None:
             tell_progress(row + 1, len(paths), "decoding images")
     report = {
         "schema": SCHEMA,
+        "key": key,
         "shape": list(how.shape),
         "count": len(paths),
         "hashes": _file_hash(folder / "hashes.npy"),
@@ -219,6 +220,8 @@ def _opened(folder: Path, count: int, shape: tuple[int, int, int]) -> Pool:
         raise DamagedError(f"{type(error).__name__} over its report or hashes") from error
     if told != _sum(report) or report["count"] != count or report["shape"] != list(shape):
         raise DamagedError("its report has another checksum")
+    if report.get("key") != folder.name:
+        raise DamagedError("it holds other images than its name says")
     if report["hashes"] != _file_hash(folder / "hashes.npy") or hashes.shape != (count, HASH_BYTES):
         raise DamagedError("its hashes have another checksum")
     if images <= count * _size(shape):
