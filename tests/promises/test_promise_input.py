@@ -213,20 +213,45 @@ def test_what_cannot_be_a_store_is_refused(name: str) -> None:
     check(*asked("leaderboard", "--store", name), name)
 
 
-def test_what_a_plugin_says_of_its_data_is_one_line_too(
-    tmp_path: Path, install_plugin: Callable[..., Path], tiny_registry: object
+DATASETS = """
+    import pairbench
+    from tiny import TinyPairs
+
+    class Telling(pairbench.PairDataset):
+        \"\"\"Cannot tell its digest, and says so at length.\"\"\"
+        name = "telling"
+        task = property(lambda self: TinyPairs().task)
+        def load(self, split, *, rounds, seed):
+            raise NotImplementedError
+        def digest(self):
+            raise pairbench.DataError("one\\ntwo\\x1b[2J\\u202e " + "x" * 5000)
+
+    class Leaking(pairbench.PairDataset):
+        \"\"\"Has one of its training images among its test images.\"\"\"
+        name = "leaking"
+        task = property(lambda self: TinyPairs().task)
+        def load(self, split, *, rounds, seed):
+            pool = TinyPairs().load(split, rounds=rounds, seed=seed)
+            if split == "test":
+                pool.images[3] = TinyPairs().load("train", rounds=rounds, seed=seed).images[5]
+            return pool
+
+    @pairbench.hookimpl
+    def pairbench_components():
+        return [Telling, Leaking]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("telling", "one two"), ("leaking", "image 3 of the test split is image 5 of the train split")],
+)
+def test_what_is_wrong_with_data_is_one_line_before_anything_trains(
+    name: str, told: str, tmp_path: Path, install_plugin: Callable[..., Path], tiny_registry: object
 ) -> None:
-    source = """
-        import pairbench, tiny
-        class Telling(tiny.TinyPairs):
-            \"\"\"Tells.\"\"\"
-            name = "telling"
-            def digest(self):
-                raise pairbench.DataError("one\\ntwo\\x1b[2J\\u202e " + "x" * 5000)
-        @pairbench.hookimpl
-        def pairbench_components():
-            return [Telling]
-    """
-    install_plugin("telling", source)
-    words = ("dataset=telling", "encoder=tiny_encoder", "head=tiny_head", "loss=tiny_loss")
-    check(*asked("run", *words, "--store", str(tmp_path / "store"), "--workers", "0"), "the plugin's error")
+    install_plugin("datasets", DATASETS)
+    words = (f"dataset={name}", "encoder=tiny_encoder", "head=tiny_head", "loss=tiny_loss", "--workers", "0", "-q")
+    code, out, error, seconds = asked("run", *words, "--store", str(tmp_path / "store"))
+    check(code, out, error, seconds, name)
+    assert told in error
+    assert not (tmp_path / "store").exists()
