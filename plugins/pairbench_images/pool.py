@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 from pairbench import StoreError, tell_note, tell_progress
@@ -216,7 +217,7 @@ def _opened(folder: Path, count: int, shape: tuple[int, int, int]) -> Pool:
         hashes = np.load(folder / "hashes.npy", allow_pickle=False)
         images = (folder / "images.npy").stat().st_size
         unusable = {int(row): str(reason) for row, reason in report["unusable"].items()}
-    except (ValueError, KeyError, AttributeError, EOFError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, SyntaxError, TokenError, OSError) as error:
         raise DamagedError(f"{type(error).__name__} over its report or hashes") from error
     if told != _sum(report) or report["count"] != count or report["shape"] != list(shape):
         raise DamagedError("its report has another checksum")
@@ -271,7 +272,7 @@ def _header_bytes(stream: Any, shape: tuple[int, ...]) -> int:
             found, fortran, kind = npy.read_array_header_1_0(stream)
             if found == shape and not fortran and kind.str == "|u1":
                 return int(stream.tell())
-    except (ValueError, EOFError, SyntaxError, KeyError, TypeError) as error:
+    except (ValueError, EOFError, SyntaxError, KeyError, TypeError, TokenError) as error:
         raise DamagedError("its header cannot be read") from error
     raise DamagedError("its header is another one")
 
