@@ -12,7 +12,7 @@ from pairbench.executors import execute
 from pairbench.plan import Job, Member
 from pairbench.record import Context
 from pairbench.registry import installed
-from pairbench.render import Document, Table
+from pairbench.render import Document, Table, csv_lines
 from pairbench.runner import refuse_invalid
 from pairbench.spec import expand, parse, split_specs, unknown
 from pairbench.spread import median_interval
@@ -120,6 +120,48 @@ def document(value: dict[str, Any]) -> Document:
     if value["ratios"]:
         tables.append(_ratios(value["ratios"], names, [item["name"] for item in value["results"]]))
     return Document(tuple(tables))
+
+
+def csv(value: dict[str, Any]) -> str:
+    """One line for each figure of each config, mode and batch size, and for each ratio: low, median and high."""
+    lines: list[list[Any]] = []
+    for item in value["results"]:
+        name, timing = item["name"], item["timing"]
+        training = timing["training_pairs_per_second"]
+        lines.append([name, "training", "pairs_per_second", training["batch_size"], *_range(training)])
+        lines += _answers(name, "", timing)
+        lines.append([name, "", "encodings_per_second", None, *_range(timing["encodings_per_second"])])
+        for mode, part in timing["modes"].items():
+            if "left_out" not in part:
+                lines += _answers(name, mode, part)
+                lines.append([name, mode, "largest_difference", None, None, part["largest_difference"], None])
+        for figure in ("peak_mib", "parameters", "flops_per_pair"):
+            lines.append([name, "", figure, None, None, timing[figure], None])
+        for part in ("training", "inference"):
+            lines.append([name, part, "share_of_gemm_peak", None, None, timing["share_of_gemm_peak"][part], None])
+    for item in value["ratios"]:
+        name = f"{item['first']} / {item['second']}"
+        lines.append([name, "", f"ratio of {item['figure']}", None, item["low"], item["ratio"], item["high"]])
+    header = ["config", "mode", "figure", "batch_size", "low", "median", "high"]
+    return "".join(csv_lines(header, lines))
+
+
+def _answers(name: str, mode: str, timing: dict[str, Any]) -> list[list[Any]]:
+    """The lines of inference in one mode, "" for the default."""
+    lines: list[list[Any]] = [
+        [name, mode or "inference", "pairs_per_second", int(size), *_range(part)]
+        for size, part in timing["inference_by_batch"].items()
+    ]
+    latency = timing["latency_ms"]
+    return lines + [
+        [name, mode or "inference", f"latency_ms_{place}", 1, None, latency[place], None]
+        for place in ("p50", "p95", "p99")
+        if place in latency
+    ]
+
+
+def _range(part: dict[str, Any]) -> tuple[float, float, float]:
+    return part["low"], part["median"], part["high"]
 
 
 def _speeds(names: Sequence[str], timings: Sequence[dict[str, Any]], notes: Sequence[str]) -> Table:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import functools
+import io
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ import torch
 from conftest import config_of
 
 from pairbench import modes, speed, timing
+from pairbench.cli import invoke
 from pairbench.errors import SpecError
 from pairbench.model import build_model
 from pairbench.render import to_text
@@ -80,6 +84,24 @@ def test_a_mode_is_timed_and_tells_how_far_its_answers_are_off(mode: str) -> Non
     assert found["eager"]["largest_difference"] < 1e-6
     assert found[mode]["largest_difference"] < 0.05
     assert set(found[mode]["inference_by_batch"]) == {"1", "64"}
+
+
+def test_the_mode_batch_last_is_not_torch_by_another_name() -> None:
+    model = build_model(config_of("encoder=cnn", "encoder.channels=[2]")).eval()
+    answer = modes.mode_of("batch_last", model, torch.zeros(64, 2, 1, 14, 14))
+    with torch.profiler.profile() as seen:
+        answer(torch.rand(64, 2, 1, 14, 14))
+    assert not [event.key for event in seen.key_averages() if event.key.startswith("aten::") and "conv" in event.key]
+
+
+def test_every_figure_stands_in_the_csv(capsys: pytest.CaptureFixture[str], quick: None, tmp_path: Path) -> None:
+    specs = ("loss=cross_entropy", "encoder=cnn encoder.channels=[2]", "encoder=mlp encoder.hidden=[4]")
+    words = ("timing", *specs, "--modes", "batch_last", "--repeats", "3", "--store", str(tmp_path), "--format", "csv")
+    assert invoke(list(words)) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {row["mode"] for row in rows} >= {"training", "inference", "eager", "batch_last"}
+    assert {row["figure"] for row in rows} >= {"pairs_per_second", "latency_ms_p95", "peak_mib", "ratio of latency_ms"}
+    assert all(float(row["median"]) >= 0 for row in rows)
 
 
 @pytest.mark.parametrize(("name", "missing"), [("onnx", "onnxruntime"), ("compiled", "no C.. compiler")])

@@ -152,9 +152,9 @@ def timing(
     traceback: TracebackOption = False,
 ) -> int:
     """Measure the speed of configs side by side, without training them."""
-    from pairbench.speed import document, modes_of, side_by_side
+    from pairbench.speed import csv, document, modes_of, side_by_side
 
     with aside():
         value = side_by_side(specs, repeats=repeats, modes=modes_of(modes), seconds=seconds, store=store)
-    emit(form, document(value), value)
+    emit(form, document(value), value, csv(value) if form is Format.csv else None)
     return 0
