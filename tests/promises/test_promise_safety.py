@@ -138,12 +138,19 @@ def test_twenty_malicious_pickles_run_nothing_through_any_door(
 PIECES = [
     *hostile.NAMES.values(), "../../../etc/passwd", "..\\..\\x", "/etc/passwd", "C:\\x", "~root", "$(touch x)", "`id`",
     "\x1b]0;title\x07", "\x1b[31m", "\u202e", "\u2066", "\ufeff", "<svg onload=alert(1)>", "=HYPERLINK(1)", "|", "\r\n",
+    "$\\frac{", "$$", "_{", "a\u00adb", "\U000e0041\U000e0042", "\u0e49" * 300, "\uff20SUM(1)", "x\r=1",
+    "=\tcmd", ";=1+1",
+    "<!--", "]]>", "<![CDATA[x]]>", "</table><script>x</script>", "javascript:alert(1)", "&#x0000;",
+    "\u2028\u2029", "\x85",
+    "\x7f", "\x1bP+q\x1b\\", "\x1b]52;c;Zm9v\x07", "\u2067abc\u2069", "\u061c", "\ue000", "\u180e", "> q",
+    "<details>", "~~~",
+    "${HOME}", "%PATH%", "C:\\con", "nul", "\\\\host\\x",
 ]  # fmt: skip
 
 
 def names(count: int) -> Iterator[str]:
     """Hostile strings: each of the known ones, then drawn pairs of them."""
-    yield from PIECES[:count]
+    yield from PIECES[:: max(1, len(PIECES) // count)][:count]
     choose = attack.chance("names", count)
     for _ in range(count - len(PIECES)):
         first, second = choose.sample(PIECES, 2)
@@ -171,6 +178,15 @@ def test_hostile_names_are_inert_in_every_form(tmp_path: Path, count: int) -> No
             assert invoke(["leaderboard", "--store", str(root)]) == 0
             assert invoke(["leaderboard", "--failed", "--store", str(root)]) == 0
         hostile.check_terminal(out.getvalue())
+        if number % 10 == 0:
+            # A page with the name in it, and a figure whose title could be taken for a formula.
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                assert invoke(["report", "--store", str(root), "-o", str(tmp_path / "page.html")]) == 0
+                assert invoke(["plot", "--store", str(root), "-o", str(tmp_path / "figure.svg")]) == 0
+            for page in (tmp_path / "page.html", tmp_path / "figure.svg"):
+                text = page.read_text(encoding="utf-8")
+                assert len(label) < 9 or label.isalnum() or not set(label) & set("<&") or label not in text
+                assert all(char.isprintable() for char in text.replace("\n", "")), page
         # As a word, a suite, an entry, a component and a store that is asked for.
         said = io.StringIO()
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
