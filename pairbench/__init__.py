@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pairbench.ablation import ablate
     from pairbench.config import RunConfig, TrainOptions
+    from pairbench.downloads import checked_downloads
     from pairbench.errors import (
         DataError,
         InputError,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ablation": ["ablate"],
     "config": ["RunConfig", "TrainOptions"],
+    "downloads": ["checked_downloads"],
     "errors": [
         "DataError",
         "InputError",
@@ -116,6 +118,7 @@ __all__ = [
     "TrainOptions",
     "WorkerError",
     "ablate",
+    "checked_downloads",
     "compare",
     "fitted",
     "hookimpl",

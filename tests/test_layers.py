@@ -77,6 +77,7 @@ LIGHT = [
 ]
 # What builds, trains and measures; only a worker, or who asks for one, loads these.
 TORCH = [
+    "downloads",
     "metrics",
     "data",
     "model",

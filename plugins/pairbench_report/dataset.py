@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pairbench import DataError, PairDataset, PairPool, PairTask, PositiveInt
+from pairbench import DataError, PairDataset, PairPool, PairTask, PositiveInt, checked_downloads
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,7 +123,8 @@ class MnistPairs(PairDataset):
         folder = self._folder()
         made = [place for place in (folder / "MNIST" / "raw", folder / "MNIST", folder) if not place.exists()]
         try:
-            MNIST(str(folder), download=True)
+            with checked_downloads():
+                MNIST(str(folder), download=True)
         except (OSError, RuntimeError) as error:
             reason = str(error).partition(":")[0]
             for place in made:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from pairbench import DataError, PairDataset, PairPool, PairTask, PositiveInt
+from pairbench import DataError, PairDataset, PairPool, PairTask, PositiveInt, checked_downloads
 from pairbench_vision.drawing import Drawer, Split, stream, task_of
 from pairbench_vision.places import folder_of, nothing_left
 
@@ -142,7 +142,10 @@ def read(source: str, folder: Path, train: bool) -> tuple[Tensor, Tensor]:
             try:
                 found = kind(str(folder), **half, **about.arguments)
             except (RuntimeError, FileNotFoundError):
-                found = kind(str(folder), **half, **about.arguments, download=True)
+                with checked_downloads():
+                    found = kind(str(folder), **half, **about.arguments, download=True)
+    except DataError:
+        raise
     except Exception as error:
         reason = str(error).partition("\n")[0].partition(": ")[0].rstrip(": ") or type(error).__name__
         raise DataError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pairbench import DataError, PairDataset, PairPool, PairTask, PositiveInt
+from pairbench import DataError, PairDataset, PairPool, PairTask, PositiveInt, checked_downloads
 from pairbench_vision.drawing import OUTCOMES, Drawer, Split, stream
 from pairbench_vision.places import decoded, folder_of, nothing_left
 
@@ -148,10 +148,12 @@ def _scene(root: str, scene: str) -> tuple[Tensor, Tensor]:
     folder = Path(root)
     try:
         there = (folder / scene).is_dir() or (folder / f"{scene}.pt").is_file()
-        with nothing_left(folder), warnings.catch_warnings():
+        with nothing_left(folder), checked_downloads(), warnings.catch_warnings():
             # torchvision reads the patches by a call that Pillow is about to drop.
             warnings.simplefilter("ignore", DeprecationWarning)
             found = PhotoTour(str(folder), scene, train=True, download=not there)
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(
             f"PhotoTour's {scene} is not in {folder} and cannot be had ({type(error).__name__}). Set dataset.root "
@@ -172,8 +174,10 @@ def _characters(root: str, background: bool) -> tuple[tuple[str, int], ...]:
             return (Path(self.root) / self._get_target_folder()).is_dir() or bool(super()._check_integrity())
 
     try:
-        with nothing_left(Path(root) / "omniglot-py", Path(root)):
+        with nothing_left(Path(root) / "omniglot-py", Path(root)), checked_downloads():
             found = Unpacked(root, background=background, download=True)
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(
             f"Omniglot is not in {root} and cannot be had ({type(error).__name__}). Set dataset.root "
