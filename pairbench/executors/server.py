@@ -35,6 +35,7 @@ from pairbench.profile import Profile
 
 Event = dict[str, Any]
 GRACE = 5.0
+KILLED = "the worker was killed by SIGKILL"
 # How many tasks one worker may do, and the seconds after which it begins no other.
 MOST, BRIEF = 32, 0.5
 
@@ -144,15 +145,20 @@ class Server:
 
         return Unit(partial(worker.prepare, self.job, numbers, place), crashed)
 
-    def _trains(self, task: Task, place: Path, *, wait: bool = False) -> Unit:
+    def _trains(self, task: Task, place: Path, *, wait: bool = False, again: bool = False) -> Unit:
         work = partial(worker.train_unclaimed, self.job, task, place, self.profiles[task.member], wait=wait)
 
         def crashed(error: dict[str, str]) -> None:
             ended = self._ended.get(task.member, set()).union(
                 *(other.rounds for other in self._elsewhere if other.member == task.member)
             )
-            left = [index for index in task.rounds if index not in ended]
-            if len(task.rounds) > 1 and not self.job.members[task.member].config.train.carry_over:
+            left = tuple(index for index in task.rounds if index not in ended)
+            several = (len(task.rounds) > 1 or again) and not self.job.members[task.member].config.train.carry_over
+            if several and left and not again and error["reason"].startswith(KILLED):
+                # Where somebody killed it, the stack as it was gives the same bits; for want of memory it ends again.
+                rest = Task(task.member, left)
+                self._waiting.appendleft(self._trains(rest, place, wait=wait, again=True))
+            elif several and left:
                 # Alone, each round shows whether it is the one that takes its process along.
                 worker.train_singly(self.job, place, task.member, f"stacked, the worker ended: {error['reason']}")
                 self._split(task.member, left)
@@ -161,7 +167,11 @@ class Server:
 
         limit = self.job.round_timeout
         types = [type(component) for component in self.job.members[task.member].config.components().values()]
-        kin = None if wait else " ".join([str(place), *(f"{kind.__module__}.{kind.__qualname__}" for kind in types)])
+        kin = (
+            None
+            if wait or again
+            else " ".join([str(place), *(f"{kind.__module__}.{kind.__qualname__}" for kind in types)])
+        )
         return Unit(work, crashed, limit * len(task.rounds) if limit else None, kin)
 
     def _untimed(self, error: dict[str, str]) -> None:
@@ -296,7 +306,7 @@ def _crash(one: Running, reason: str) -> dict[str, str]:
     if not reason and code is not None and code < 0:
         with contextlib.suppress(ValueError):
             reason = f"the worker was killed by {signal.Signals(-code).name}"
-        if -code == signal.SIGKILL:
+        if reason == KILLED:
             reason += ", often for want of memory"
     printed = one.log.read_text(errors="replace")[-8000:] if one.log.exists() else ""
     return {"reason": reason or f"the worker exited with code {code}", "traceback": printed}
