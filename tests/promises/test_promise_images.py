@@ -34,7 +34,8 @@ def test_each_hostile_image_is_named_in_one_line_within_memory(tmp_path: Path, c
     seed = attack.chance("images", count).randrange(2**31)
     wrong = dict(malformed.malformed(120, seed=seed))
     # The first are made by hand, the others drawn.
-    files = {name: wrong[name] for name in list(wrong)[:: len(wrong) // count][:count]} | malformed.bombs()
+    files = {name: wrong[name] for name in list(wrong)[:: len(wrong) // count][:count]}
+    files |= {f"bomb-{name}": content for name, content in malformed.bombs().items()}
     rows = ["first,second,label,split"]
     for number, split in enumerate(("train", "val", "test")):
         names = [picture(tmp_path / f"sound{2 * number + half}.png", 2 * number + half).name for half in (0, 1)]

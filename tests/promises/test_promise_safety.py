@@ -15,6 +15,7 @@ from typing import Any
 
 import attack
 import hostile
+import pictures
 import pytest
 from conftest import config_of, simulated_record
 
@@ -233,26 +234,37 @@ def owned(pid: int) -> set[str]:
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs /proc/net")
-def test_a_run_listens_on_nothing(tmp_path: Path) -> None:
+def test_no_command_listens_on_anything(tmp_path: Path) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as one:
         assert any(f"tcp 0100007F:{one.getsockname()[1]:04X}" in item for item in listening()), "the check sees nothing"
-    environment = attack.install(tmp_path / "plugin")
+    environment = attack.install(tmp_path / "plugin") | {"PAIRBENCH_STORE": str(tmp_path / "store")}
     words = (*attack.WORDS, "train.rounds=8", "train.epochs=4", "encoder.pause=0.03")
-    process = attack.start(("run", *words, "--workers", 2, "--store", tmp_path / "store", "-q"), environment)
-    seen, looks, trained = set[str](), 0, False
-    while process.poll() is None:
-        mine = owned(process.pid)
-        seen |= {item for item in listening() if item.split()[2 if item.startswith("tcp") else 1] in mine}
-        trained |= bool(attack.workers(process.pid))
-        looks += 1
-        time.sleep(0.02)
-    process.communicate()
-    assert process.returncode == 0
+    images = [pictures.picture(tmp_path / f"{number}.png", number, (4, 4), "L") for number in range(2)]
+    model, trained = " ".join(words), False
+    commands: list[tuple[object, ...]] = [
+        ("run", *words, "--workers", 2, "-q", "--keep-model"),
+        ("run", *words, "--workers", 0, "-q", "--fresh", "--no-timing"),
+        ("predict", model, *images),
+        ("leaderboard",),
+        ("report", "--out", tmp_path / "page.html"),
+        ("doctor",),
+    ]
+    for command in commands:
+        process = attack.start(command, environment)
+        seen, looks = set[str](), 0
+        while process.poll() is None:
+            mine = owned(process.pid)
+            seen |= {item for item in listening() if item.split()[2 if item.startswith("tcp") else 1] in mine}
+            trained |= bool(attack.workers(process.pid))
+            looks += 1
+            time.sleep(0.02)
+        _, said = process.communicate()
+        assert process.returncode == 0, (command[0], said)
+        assert seen == set(), command
+        print(f"\n{looks} looks during {command[0]}: 0 listening sockets")
     assert trained
-    assert seen == set()
-    print(f"\n{looks} looks during a run with two workers: 0 listening sockets")
 
 
 TINY = ("dataset=tiny_pairs", "encoder=tiny_encoder", "head=tiny_head", "loss=tiny_loss")
