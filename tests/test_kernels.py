@@ -25,6 +25,7 @@ MODELS = [
     "encoder=cnn encoder.kernel_size=4 encoder.channels=[2,13]",
     "encoder=cnn encoder.kernel_size=1 encoder.channels=[4]",
     "encoder=wide_cnn encoder.channels=[4,6]",
+    "encoder=wide_cnn encoder.channels=[4,6,3] pairing=pseudo_siamese",
     "encoder=pooled_cnn",
     "encoder=residual_cnn encoder.channels=[4,8] encoder.blocks=1",
 ]
@@ -59,7 +60,7 @@ def plain(_: nn.Module) -> AbstractContextManager[object]:
 
 
 @pytest.mark.parametrize("words", MODELS)
-@pytest.mark.parametrize("pairs", [16, 5, 1])
+@pytest.mark.parametrize("pairs", [16, 13, 5, 1])
 def test_a_step_is_the_same_but_for_rounding(words: str, pairs: int) -> None:
     expected = gradients(model_of(words), plain, max(pairs, 2))
     found = gradients(model_of(words), fast_layers, max(pairs, 2))

@@ -6,7 +6,7 @@ vectors, where other layouts leave most of each vector empty when channels are f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from ctypes import CFUNCTYPE, c_int64, c_void_p
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -197,36 +197,60 @@ class Function:
         self.loop(0, whole, many * self.lanes, lambda first: body(first, many))
         self.loop(whole, count, self.lanes, lambda first: body(first, 1))
 
+    def widths(self, count: ir.Value) -> Iterator[tuple[ir.Value, ir.Value]]:
+        """Where vectors begin and end among `count` images: whole vectors first, then what is left in halves of them.
+
+        Whatever is written for one part takes vectors of its width.
+        """
+        lanes, start = self.lanes, self.whole(0)
+        while self.lanes:
+            self.vector = ir.VectorType(self.shape.scalar, self.lanes)
+            stop = self.build.and_(count, self.whole(-self.lanes))
+            yield start, stop
+            start, self.lanes = stop, self.lanes // 2
+        self.lanes, self.vector = lanes, ir.VectorType(self.shape.scalar, lanes)
+
+    def every(self, rows: ir.Value, count: ir.Value, body: Callable[[ir.Value, ir.Value], None]) -> None:
+        """body(row, image) for each vector of `count` images in each of `rows` rows."""
+        for start, stop in self.widths(count):
+            self._some(rows, start, stop, lambda row, image, *_: body(row, image))
+
     def gather(
         self, rows: ir.Value, count: ir.Value, body: Callable[[ir.Value, ir.Value], Values], sums: int
     ) -> Values:
         """The sums of what body(row, image) gives for each vector of `count` images in each of `rows` rows."""
-        many = self.machine.vectors
-        whole = self.mul(self.build.sdiv(count, self.whole(many * self.lanes)), many * self.lanes)
+        found = [ir.Constant(self.shape.scalar, 0.0)] * sums
 
-        def block(row: ir.Value, first: ir.Value, vectors: int, totals: Sequence[ir.Value]) -> Values:
-            totals = list(totals)
-            for number in range(vectors):
-                for place, value in enumerate(body(row, self.add(first, number * self.lanes))):
-                    totals[place * many + number] = self.build.fadd(totals[place * many + number], value)
-            return totals
+        def added(row: ir.Value, image: ir.Value, *totals: ir.Value) -> Values:
+            return [self.build.fadd(*pair) for pair in zip(totals, body(row, image), strict=True)]
 
-        def row(index: ir.Value, *totals: ir.Value) -> Values:
-            inner = self.loop(0, whole, many * self.lanes, lambda first, *now: block(index, first, many, now), totals)
-            return self.loop(whole, count, self.lanes, lambda first, *now: block(index, first, 1, now), inner)
+        for start, stop in self.widths(count):
+            vectors = self._some(rows, start, stop, added, [self.zero()] * sums)
+            found = [self.build.fadd(total, self.sum(vector)) for total, vector in zip(found, vectors, strict=True)]
+        return found
 
-        found = self.loop(0, rows, 1, row, [self.zero()] * (sums * many))
-        return [self.sum(self._total(found[place * many : (place + 1) * many])) for place in range(sums)]
+    def _some(
+        self,
+        rows: ir.Value,
+        start: ir.Value,
+        stop: ir.Value,
+        body: Callable[..., Values | None],
+        carried: Sequence[ir.Value] = (),
+    ) -> Values:
+        needed = self.build.select(self.build.icmp_signed("<", start, stop), rows, self.whole(0))
 
-    def _total(self, vectors: Values) -> ir.Value:
-        total = vectors[0]
-        for vector in vectors[1:]:
-            total = self.build.fadd(total, vector)
-        return total
+        def line(row: ir.Value, *totals: ir.Value) -> Values:
+            return self.loop(start, stop, self.lanes, lambda image, *now: body(row, image, *now), totals)
+
+        return self.loop(0, needed, 1, line, carried)
 
     def given(self, pointer: ir.Value) -> ir.Value:
         """Whether a pointer leads anywhere."""
         return self.build.icmp_unsigned("!=", self.build.ptrtoint(pointer, INT), self.whole(0))
+
+    def true(self) -> ir.Value:
+        """The truth value."""
+        return ir.Constant(ir.IntType(1), 1)
 
     def everywhere(self, flag: ir.Value) -> ir.Value:
         """A vector of truth values that are all `flag`."""
@@ -236,9 +260,9 @@ class Function:
         return self.build.shuffle_vector(first, ir.Constant(kind, ir.Undefined), order)
 
     def rectified(self, value: ir.Value, relu: ir.Value) -> ir.Value:
-        """A ReLU of `value` where the flags `relu` are true; NaN stays NaN."""
-        low = self.build.and_(self.build.fcmp_ordered("<", value, self.zero()), relu)
-        return self.build.select(low, self.zero(), value)
+        """A ReLU of `value` where the flag `relu` is true; NaN stays NaN."""
+        low = self.build.fcmp_ordered("<", value, self.zero())
+        return self.build.select(relu, self.build.select(low, self.zero(), value), value)
 
     def outer(self, totals: Sequence[ir.Value], weights: Values, images: Values) -> Values:
         """totals + each weight times each vector of images."""

@@ -29,7 +29,7 @@ def convolve(module: ir.Module, shape: Shape) -> None:
     high, broad = code.add(code.sub(height, tall), 1), code.add(code.sub(width, wide), 1)
     taps = code.mul(code.mul(channels, tall), wide)
     build, has_mask = code.build, code.given(mask)
-    has_relu = code.everywhere(code.build.icmp_signed("!=", relu, code.whole(0)))
+    has_relu = build.icmp_signed("!=", relu, code.whole(0))
 
     def tile(y: ir.Value, column: ir.Value, first: ir.Value, vectors: int, k: ir.Value) -> None:
         weights = code.rows(w, k, outputs, taps)
@@ -74,11 +74,18 @@ def convolve(module: ir.Module, shape: Shape) -> None:
 
 
 def to_images(module: ir.Module, shape: Shape) -> None:
-    """dx (C, H, W, N) of g (K, O, Q, N) and w (K, C, R, S): each pixel sums what the outputs that saw it pass back."""
+    """dx (C, H, W, N) of g (K, O, Q, N) and w (K, C, R, S): each pixel sums what the outputs that saw it pass back.
+
+    Where there is a gate (C, H, W, N), nothing passes at what is zero in it or below: the ReLU that made x.
+    """
     code = Function(
-        module, "to_images", ("g", "w", "dx"), ("channels", "height", "width", "count", "outputs", "tall"), shape
+        module,
+        "to_images",
+        ("g", "w", "gate", "dx"),
+        ("channels", "height", "width", "count", "outputs", "tall"),
+        shape,
     )
-    g, w, dx, channels, height, width, count, outputs, tall = code.named.values()
+    g, w, gate, dx, channels, height, width, count, outputs, tall = code.named.values()
     wide = code.whole(shape.columns)
     high, broad = code.add(code.sub(height, tall), 1), code.add(code.sub(width, wide), 1)
     area = code.mul(tall, wide)
@@ -106,8 +113,16 @@ def to_images(module: ir.Module, shape: Shape) -> None:
         sums = code.loop(0, outputs, 1, output, [code.zero()] * (shape.channels * vectors))
 
         def write(row: ir.Value, number: int) -> None:
-            own = sums[number * vectors : (number + 1) * vectors]
-            code.store(own, code.address(dx, code.at((row, y, column, first), height, width, count)))
+            own, place = sums[number * vectors : (number + 1) * vectors], (row, y, column, first)
+            entry = code.at(place, height, width, count)
+            with code.build.if_else(code.given(gate)) as (gated, plain):
+                with gated:
+                    seen = code.images(code.address(gate, entry), vectors)
+                    shown = [code.build.fcmp_unordered(">", value, code.zero()) for value in seen]
+                    passed = [code.build.select(*pair, code.zero()) for pair in zip(shown, own, strict=True)]
+                    code.store(passed, code.address(dx, entry))
+                with plain:
+                    code.store(own, code.address(dx, entry))
 
         code.each_row(c, channels, write)
 

@@ -20,51 +20,74 @@ Part = FastLayer | FastPool
 
 
 def fast_parts(model: nn.Module) -> list[Part]:
-    """The convolutions of `model` that compute with the batch last, each with what follows it; none if any cannot.
+    """The layers of `model` that compute with the batch last, each with what it takes along; none if any cannot.
 
     A layer that wants another layout would have its images turned around before and after it.
     """
     if not usable():
         return []
     seen = Counter(id(part) for _, part in model.named_modules(remove_duplicate=False))
-    found: list[Part] = []
-    pools: list[Part] = []
-    taken = set[int]()
+    found: dict[int, Part] = {}
     for part in model.modules():
         if type(part) is nn.Sequential:
-            for layer in _in_sequence(part, seen):
-                found.append(layer)
-                taken.add(id(layer.module))
+            found |= {id(layer.module): layer for layer in _in_sequence(part, seen)}
     for part in model.modules():
+        if id(part) in found:
+            continue
         if type(part).__module__ == nn.modules.pooling.__name__:
             if not _plain_pooling(part):
                 return []
-            pools.append(FastPool(part))
-        if isinstance(part, nn.modules.conv._ConvNd) and id(part) not in taken:
+            found[id(part)] = FastPool(part)
+        if isinstance(part, nn.modules.conv._ConvNd):
             if not _simple(part):
                 return []
-            found.append(FastLayer(part))
-    return [*found, *pools] if found else []
+            found[id(part)] = FastLayer(part)
+    return list(found.values()) if any(isinstance(layer, FastLayer) for layer in found.values()) else []
 
 
-def _in_sequence(sequence: nn.Sequential, seen: Counter[int]) -> Iterator[FastLayer]:
-    children = list(sequence)
-    for place, part in enumerate(children):
-        if not _simple(part):
+def _in_sequence(sequence: nn.Sequential, seen: Counter[int]) -> Iterator[Part]:
+    children, place = list(sequence), 0
+    before: Part | None = None
+    while place < len(children):
+        part, place = children[place], place + 1
+        layer: Part | None = None
+        if seen[id(part)] > 1:
+            # Elsewhere something else comes before it and after it.
+            layer = None
+        elif _simple(part):
+            layer = _with_followers(part, children[place:], seen)
+            place += len(layer.followers)
+        elif _plain_pooling(part):
+            layer = FastPool(part)
+        if before is not None and layer is not None:
+            _link(before, layer)
+        if before is not None:
+            yield before
+        before = layer
+    if before is not None:
+        yield before
+
+
+def _with_followers(convolution: nn.Conv2d, following: list[nn.Module], seen: Counter[int]) -> FastLayer:
+    """A layer of `convolution` and those of the modules after it that it can take along."""
+    found: dict[str, Any] = {}
+    for name, kind in (("norm", nn.BatchNorm2d), ("relu", nn.ReLU), ("dropout", nn.Dropout2d)):
+        follower = following[len(found)] if len(found) < len(following) else None
+        if type(follower) is not kind or not _alone(follower) or seen[id(follower)] > 1:
             continue
-        following = iter(children[place + 1 :])
-        follower = next(following, None)
-        found: dict[str, Any] = {}
-        for name, kind in (("norm", nn.BatchNorm2d), ("relu", nn.ReLU), ("dropout", nn.Dropout2d)):
-            wanted = type(follower) is kind and follower is not None and _alone(follower) and seen[id(follower)] == 1
-            if name == "norm":
-                wanted = wanted and _usual(follower)
-            if name == "dropout":
-                wanted = wanted and "relu" in found
-            if wanted:
-                found[name] = follower
-                follower = next(following, None)
-        yield FastLayer(part, **found)
+        if (name == "norm" and not _usual(follower)) or (name == "dropout" and "relu" not in found):
+            continue
+        found[name] = follower
+    return FastLayer(convolution, **found)
+
+
+def _link(first: Part, second: Part) -> None:
+    """Let `first` hand its images to `second` as they lie in memory, and leave it the gradient of its ReLU."""
+    first.linked = True
+    if isinstance(first, FastLayer) and isinstance(second, FastLayer) and first.relu is not None:
+        unpadded = second.convolution.padding in ((0, 0), "valid")
+        if first.norm is None and unpadded:
+            first.gated_later = second.follows_relu = True
 
 
 def _simple(part: nn.Module) -> TypeGuard[nn.Conv2d]:

@@ -28,11 +28,22 @@ class Convolution(torch.autograd.Function):
 
     The mask holds 0 or `scale`, and comes with a ReLU alone: what it hides is zero, so the answer itself shows where
     gradients pass. N is a multiple of the images in a vector.
+
+    follows_relu: x is what such a ReLU answered, and its gradient is left out here already.
+    gated_later: what comes back has passed this one's ReLU already.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, mask: Tensor | None, scale: float
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        relu: bool,
+        mask: Tensor | None,
+        scale: float,
+        follows_relu: bool,
+        gated_later: bool,
     ) -> Tensor:
         (channels, height, width, count), (outputs, _, rows, columns) = x.shape, weight.shape
         added = weight.new_zeros(outputs) if bias is None else bias
@@ -40,7 +51,8 @@ class Convolution(torch.autograd.Function):
         code = compiled(convolve, Shape(x.element_size(), channels_at_once(outputs), columns))
         tables = (x, weight.contiguous(), added.contiguous(), mask, answer)
         code(*_places(*tables), channels, height, width, count, outputs, rows, int(relu))
-        ctx.save_for_backward(x, weight, answer if relu else None)
+        ctx.save_for_backward(x, weight, answer if relu and not gated_later else None)
+        ctx.follows_relu = follows_relu
         ctx.biased, ctx.scale = bias is not None, scale
         return answer
 
@@ -49,7 +61,9 @@ class Convolution(torch.autograd.Function):
         x, weight, answer = ctx.saved_tensors
         back = gradients[0] if answer is None else _through_relu(gradients[0], answer)
         if torch.is_grad_enabled():
-            return *_again(x, weight, back * ctx.scale, ctx.biased), None, None, None
+            again = _again(x, weight, back * ctx.scale, ctx.biased)
+            for_images = again[0] * (x > 0) if ctx.follows_relu else again[0]
+            return for_images, *again[1:], *[None] * 5
         back, weight = back.contiguous(), weight.contiguous()
         (channels, height, width, count), (outputs, _, rows, columns) = x.shape, weight.shape
         sizes = (channels, height, width, count, outputs, rows)
@@ -64,27 +78,35 @@ class Convolution(torch.autograd.Function):
             for_images = torch.empty_like(x)
             scaled = weight if ctx.scale == 1 else weight * ctx.scale
             code = compiled(to_images, Shape(x.element_size(), channels_at_once(channels), columns))
-            code(*_places(back, scaled, for_images), *sizes)
+            code(*_places(back, scaled, x if ctx.follows_relu else None, for_images), *sizes)
         if ctx.scale != 1:
             for_weight *= ctx.scale
             for_bias = for_bias * ctx.scale if for_bias is not None else None
-        return for_images, for_weight, for_bias, None, None, None
+        return for_images, for_weight, for_bias, *[None] * 5
 
 
 class BatchNorm(torch.autograd.Function):
     """x (C, H, W, N) -> the same shape and, for each view, mean and variance (C, V): batch norm over each view in turn.
 
-    The batch holds `views` equal parts one after the other, each of which fills whole vectors. A ReLU and a mask (C, N)
-    may follow.
+    The first `count` images hold `views` equal parts one after the other; what is left of N is filled with zeros. A
+    ReLU and a mask (C, N) may follow.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, views: int, eps: float, relu: bool, mask: Tensor | None
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        count: int,
+        views: int,
+        eps: float,
+        relu: bool,
+        mask: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        answer, mean = torch.empty_like(x), x.new_empty(x.shape[0], views)
+        answer, mean = _whole(x, count), x.new_empty(x.shape[0], views)
         variance, small = torch.empty_like(mean), x.new_tensor([eps])
-        sizes = (x.shape[0], x.shape[1] * x.shape[2], x.shape[3], views, int(relu))
+        sizes = (x.shape[0], x.shape[1] * x.shape[2], x.shape[3], count, views, int(relu))
         tables = (x, weight, bias, mask, small, mean, variance)
         compiled(normalise, Shape(x.element_size()))(*_places(*tables, answer), *sizes)
         ctx.save_for_backward(*tables)
@@ -98,12 +120,12 @@ class BatchNorm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         tables = ctx.saved_tensors
         if gradients[0] is None:
-            return (None,) * 7
-        back, answer = gradients[0].contiguous(), torch.empty_like(tables[0])
+            return (None,) * 8
+        back, answer = gradients[0].contiguous(), _whole(tables[0], ctx.sizes[3])
         to_weight, to_bias = torch.zeros_like(tables[1]), torch.zeros_like(tables[2])
         code = compiled(normalise_back, Shape(back.element_size()))
         code(*_places(*tables, back, answer, to_weight, to_bias), *ctx.sizes)
-        return answer, to_weight, to_bias, None, None, None, None
+        return answer, to_weight, to_bias, *[None] * 5
 
 
 class MaxPool(torch.autograd.Function):
@@ -128,6 +150,14 @@ class MaxPool(torch.autograd.Function):
         return back, None
 
 
+def _whole(like: Tensor, count: int) -> Tensor:
+    """A table like `like` (C, H, W, N), zero behind the first `count` images."""
+    table = torch.empty_like(like)
+    if count < like.shape[3]:
+        table[..., count:] = 0
+    return table
+
+
 def _through_relu(back: Tensor, answer: Tensor) -> Tensor:
     """What passes back through a ReLU (and a mask) that answered `answer`."""
     passed: Tensor = torch.ops.aten.threshold_backward(back, answer, 0)
@@ -138,7 +168,7 @@ def _places(*tables: Tensor | None) -> tuple[int | None, ...]:
     return tuple(None if table is None else table.data_ptr() for table in tables)
 
 
-def _again(x: Tensor, weight: Tensor, back: Tensor, biased: bool) -> tuple[Tensor | None, ...]:
+def _again(x: Tensor, weight: Tensor, back: Tensor, biased: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """The gradients of images, weight and bias, in operations that can be differentiated once more."""
     images, upstream = x.permute(3, 0, 1, 2), back.permute(3, 0, 1, 2)
     to_images = conv2d_input(images.shape, weight, upstream).permute(1, 2, 3, 0)

@@ -14,17 +14,20 @@ class FastPool:
     """Max pooling in windows that do not overlap."""
 
     followers: tuple[nn.Module, ...] = ()
+    # Whether the layer that comes next computes with the batch last too.
+    linked = False
 
     def __init__(self, module: nn.MaxPool2d) -> None:
         self.module = module
 
     def __call__(self, images: Tensor) -> Tensor:
         size: Any = self.module.kernel_size
-        if not suits(images) or min(images.shape[2:]) < size:
+        images, count = opened(images, suits(images) and min(images.shape[2:]) >= size)
+        if count is None:
             plain: Tensor = nn.MaxPool2d.forward(self.module, images)
             return plain
-        answer: Tensor = functions.MaxPool.apply(functions.batch_last(images, (0, 0)), size)
-        return functions.batch_first(answer, len(images))
+        answer = functions.MaxPool.apply(functions.batch_last(images, (0, 0)), size)
+        return closed(answer, count, self.linked)
 
 
 class FastLayer:
@@ -42,6 +45,9 @@ class FastLayer:
         dropout: nn.Dropout2d | None = None,
     ) -> None:
         self.convolution, self.norm, self.relu, self.dropout = convolution, norm, relu, dropout
+        # Whether the layer that comes next computes with the batch last too, and what two such convolutions share: the
+        # gradient of the ReLU between them.
+        self.linked = self.follows_relu = self.gated_later = False
 
     @property
     def module(self) -> nn.Module:
@@ -54,26 +60,28 @@ class FastLayer:
         return [part for part in (self.norm, self.relu, self.dropout) if part is not None]
 
     def __call__(self, images: Tensor) -> Tensor:
-        if not self._suits(images):
+        images, count = opened(images, self._suits(images))
+        if count is None:
             return self._plain(images)
-        layer, norm, count = self.convolution, self.norm, len(images)
+        layer, norm = self.convolution, self.norm
         padding: Any = (0, 0) if layer.padding == "valid" else layer.padding
         x = functions.batch_last(images, padding)
         mask, scale = self._mask(count, x)
-        relu, plain = self.relu is not None, norm is None
-        x = functions.Convolution.apply(
-            x, layer.weight, layer.bias, relu and plain, mask if plain else None, scale if plain else 1.0
-        )
+        relu = self.relu is not None
         if norm is None:
-            return functions.batch_first(x, count)
+            # A gate looks at the images themselves: filled edges would be zero in it.
+            after, before = self.gated_later, self.follows_relu
+            x = functions.Convolution.apply(x, layer.weight, layer.bias, relu, mask, scale, before, after)
+            return closed(x, count, self.linked)
+        x = functions.Convolution.apply(x, layer.weight, layer.bias, False, None, 1.0, self.follows_relu, False)
         views = self._views()
-        if norm.training and count % (views * functions.lanes(x.dtype)) == 0:
-            x, mean, variance = functions.BatchNorm.apply(x, norm.weight, norm.bias, views, norm.eps, relu, mask)
-            _remember(norm, mean, variance, x[0].numel() // views)
-            return functions.batch_first(x, count)
-        answer = self._normed(functions.batch_first(x, count))
-        answer = answer.relu() if relu else answer
-        return answer if mask is None else answer * functions.batch_first(mask[:, None, None], count)
+        if norm.training:
+            x, mean, variance = functions.BatchNorm.apply(x, norm.weight, norm.bias, count, views, norm.eps, relu, mask)
+            _remember(norm, mean, variance, x.shape[1] * x.shape[2] * count // views)
+            return closed(x, count, self.linked)
+        answer = self._normed(x.permute(3, 0, 1, 2))
+        x = (answer.relu() if relu else answer).permute(1, 2, 3, 0)
+        return closed(x if mask is None else x * mask[:, None, None], count, self.linked)
 
     def _normed(self, images: Tensor) -> Tensor:
         norm = self.norm
@@ -132,6 +140,21 @@ def _remember(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, each: int) -
             norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
             if norm.num_batches_tracked is not None:
                 norm.num_batches_tracked.add_(1)
+
+
+def opened(images: Tensor, suited: bool) -> tuple[Tensor, int | None]:
+    """The images as a layer takes them, and how many are real; None where they do not suit it, and only real ones."""
+    count: int = getattr(images, "real_count", len(images))
+    return (images, count) if suited else (images[:count], None)
+
+
+def closed(x: Tensor, count: int, linked: bool) -> Tensor:
+    """(C, H, W, N) -> its `count` real images as (count, C, H, W); all N for a layer that computes the same way."""
+    if not linked:
+        return functions.batch_first(x, count)
+    images = x.permute(3, 0, 1, 2)
+    images.real_count = count  # type: ignore[attr-defined]
+    return images
 
 
 def suits(images: Tensor) -> bool:

@@ -17,11 +17,11 @@ class _Channel:
 
     def __init__(self, code: Function, relu: ir.Value, c: ir.Value, view: ir.Value) -> None:
         self.code, self.c = code, c
-        pixels, count, views = (code.named[name] for name in ("pixels", "count", "views"))
-        self.rows, self.width = pixels, count
-        self.count = code.build.sdiv(count, views)
+        views = code.named["views"]
+        self.rows, self.width = code.named["pixels"], code.named["width"]
+        self.count = code.build.sdiv(code.named["count"], views)
         self.start = code.mul(view, self.count)
-        self.each = code.build.sitofp(code.mul(pixels, self.count), code.shape.scalar)
+        self.each = code.build.sitofp(code.mul(self.rows, self.count), code.shape.scalar)
         self.slot = code.at((c, view), views)
         self.relu = relu
 
@@ -53,11 +53,13 @@ class _Channel:
 
 
 def normalise(module: ir.Module, shape: Shape) -> None:
-    """out (C, P, N) = batch norm of x over P and each of V parts of N, ReLU, mask (C, N); mean and variance (C, V)."""
-    code = Function(module, "normalise", (*TABLES, "out"), ("channels", "pixels", "count", "views", "relu"), shape)
+    """out = batch norm of x (C, P, N) over P and V parts of `count` of N, ReLU, mask (C, N); mean, variance (C, V)."""
+    code = Function(
+        module, "normalise", (*TABLES, "out"), ("channels", "pixels", "width", "count", "views", "relu"), shape
+    )
     build = code.build
     channels, views = code.named["channels"], code.named["views"]
-    relu = code.everywhere(build.icmp_signed("!=", code.named["relu"], code.whole(0)))
+    relu = build.icmp_signed("!=", code.named["relu"], code.whole(0))
     has_mask = code.given(code.named["mask"])
 
     def part(c: ir.Value, view: ir.Value) -> None:
@@ -67,20 +69,19 @@ def normalise(module: ir.Module, shape: Shape) -> None:
             return code.images(one.place("x", row, image), 1)[0]
 
         mean = build.fdiv(code.gather(one.rows, one.count, lambda row, image: [seen(row, image)], 1)[0], one.each)
-        spread = code.spread(mean)
 
         def square(row: ir.Value, image: ir.Value) -> list[ir.Value]:
-            centred = build.fsub(seen(row, image), spread)
+            centred = build.fsub(seen(row, image), code.spread(mean))
             return [build.fmul(centred, centred)]
 
         variance = build.fdiv(code.gather(one.rows, one.count, square, 1)[0], one.each)
         for name, value in (("mean", mean), ("variance", variance)):
             build.store(value, code.address(code.named[name], one.slot), align=shape.item_bytes)
         _, factor, offset = one.line(mean, variance)
-        factors, offsets = code.spread(factor), code.spread(offset)
 
         def write(row: ir.Value, image: ir.Value) -> None:
-            value = code.rectified(code.multiply_add(seen(row, image), factors, offsets), relu)
+            line = code.multiply_add(seen(row, image), code.spread(factor), code.spread(offset))
+            value = code.rectified(line, relu)
             with build.if_else(has_mask) as (masked, plain):
                 with masked:
                     kept = build.fmul(value, code.images(one.masks(image), 1)[0])
@@ -88,7 +89,7 @@ def normalise(module: ir.Module, shape: Shape) -> None:
                 with plain:
                     code.store([value], one.place("out", row, image))
 
-        code.grid(one.rows, one.count, write, code.lanes)
+        code.every(one.rows, one.count, write)
 
     code.grid(channels, views, part)
     build.ret_void()
@@ -100,12 +101,12 @@ def normalise_back(module: ir.Module, shape: Shape) -> None:
         module,
         "normalise_back",
         (*TABLES, "g", "dx", "dweight", "dbias"),
-        ("channels", "pixels", "count", "views", "relu"),
+        ("channels", "pixels", "width", "count", "views", "relu"),
         shape,
     )
     build = code.build
     channels, views = code.named["channels"], code.named["views"]
-    relu = code.everywhere(build.icmp_signed("!=", code.named["relu"], code.whole(0)))
+    relu = build.icmp_signed("!=", code.named["relu"], code.whole(0))
     has_mask = code.given(code.named["mask"])
     one_each = ir.Constant(shape.scalar, 1.0)
 
@@ -113,15 +114,15 @@ def normalise_back(module: ir.Module, shape: Shape) -> None:
         one = _Channel(code, relu, c, view)
         mean, variance = (code.scalar_at(code.address(code.named[name], one.slot)) for name in ("mean", "variance"))
         inverse, factor, offset = one.line(mean, variance)
-        means, inverses = code.spread(mean), code.spread(inverse)
-        factors, offsets = code.spread(factor), code.spread(offset)
 
         def passed(row: ir.Value, image: ir.Value) -> tuple[ir.Value, ir.Value]:
             seen = code.images(one.place("x", row, image), 1)[0]
             back = code.images(one.place("g", row, image), 1)[0]
             # The very line of the way forward, so that the same numbers pass.
-            above = build.fcmp_unordered(">", code.multiply_add(seen, factors, offsets), code.zero())
-            shown = build.or_(above, build.not_(relu))
+            above = build.fcmp_unordered(
+                ">", code.multiply_add(seen, code.spread(factor), code.spread(offset)), code.zero()
+            )
+            shown = build.select(relu, above, code.everywhere(code.true()))
             back = build.select(shown, back, code.zero())
             with build.if_else(has_mask) as (masked, plain):
                 with masked:
@@ -132,7 +133,7 @@ def normalise_back(module: ir.Module, shape: Shape) -> None:
             joined = build.phi(code.vector)
             joined.add_incoming(kept, from_masked)
             joined.add_incoming(back, from_plain)
-            return joined, build.fmul(build.fsub(seen, means), inverses)
+            return joined, build.fmul(build.fsub(seen, code.spread(mean)), code.spread(inverse))
 
         def both(row: ir.Value, image: ir.Value) -> list[ir.Value]:
             back, normal = passed(row, image)
@@ -143,14 +144,14 @@ def normalise_back(module: ir.Module, shape: Shape) -> None:
             target = code.address(code.named[name], c)
             build.store(build.fadd(code.scalar_at(target), value), target, align=shape.item_bytes)
         share = build.fdiv(one_each, one.each)
-        shift, slope = (code.spread(build.fmul(value, share)) for value in (total, along))
+        shift, slope = (build.fmul(value, share) for value in (total, along))
 
         def write(row: ir.Value, image: ir.Value) -> None:
             back, normal = passed(row, image)
-            rest = build.fsub(build.fsub(back, shift), build.fmul(normal, slope))
-            code.store([build.fmul(rest, factors)], one.place("dx", row, image))
+            rest = build.fsub(build.fsub(back, code.spread(shift)), build.fmul(normal, code.spread(slope)))
+            code.store([build.fmul(rest, code.spread(factor))], one.place("dx", row, image))
 
-        code.grid(one.rows, one.count, write, code.lanes)
+        code.every(one.rows, one.count, write)
 
     code.grid(channels, views, part)
     build.ret_void()
