@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import secrets
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ def read_pairs(path: Path, views: int) -> list[tuple[str, ...]]:
     """
     shown, wanted = printable(str(path), 120), COLUMNS[:views]
     try:
+        # A pipe or a device may never end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataError(f"{shown} is no file. Name a CSV file.")
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
             header = [name.strip() for name in next(reader, [])]
@@ -56,6 +60,8 @@ def read_pairs(path: Path, views: int) -> list[tuple[str, ...]]:
         raise DataError(f"{shown} cannot be read ({error.strerror or error}). Name a CSV file.") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{shown} is no CSV file in UTF-8 ({printable(str(error), 100)}). Save it as one.") from None
+    except ValueError:
+        raise DataError(f"{shown} is no path. Name a CSV file.") from None
     if not rows:
         raise DataError(f"{shown} has no rows: expected at least one below the header.")
     return rows

@@ -255,3 +255,24 @@ def test_what_is_wrong_with_data_is_one_line_before_anything_trains(
     check(code, out, error, seconds, name)
     assert told in error
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "/dev/zero", "/dev/null", "missing", "a\0b", "empty"])
+def test_what_is_no_list_of_pairs_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    import os
+
+    from pairbench.errors import DataError
+    from pairbench.pairs import read_pairs
+
+    file = tmp_path / "pairs.csv"
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind.startswith("/"):
+        file.symlink_to(kind)
+    elif kind == "empty":
+        file.write_text("")
+    with pytest.raises(DataError) as caught:
+        read_pairs(tmp_path / kind if "\0" in kind else file, 2)
+    assert len(str(caught.value).splitlines()) == 1
