@@ -32,6 +32,7 @@ from pairbench.record import Record, make_record
 from pairbench.registry import reason_of
 from pairbench.store import Store
 from pairbench.telling import heard, heard_by
+from pairbench.text import printable
 from pairbench.timing import measure
 from pairbench.training.engines import Choice, check_compiler, one_by_one, remember, settle, train_rounds
 from pairbench.training.loop import RoundSplits
@@ -88,7 +89,7 @@ def prepare(job: Job, numbers: list[int], folder: Path, emit: Emit) -> None:
                 pools[split] = config.dataset.load(split, rounds=rounds, seed=config.train.seed)
         for part, pool in pools.items():
             check_pool(pool, config.dataset.task, rounds, config.dataset.name)
-            save_pool(pool, folder / part)
+            _save(pool, folder / part)
         shared = shared_images(pools)
         if shared:
             raise DataError(f"dataset '{config.dataset.name}': {shared}. Remove one of them, or change the split.")
@@ -98,6 +99,17 @@ def prepare(job: Job, numbers: list[int], folder: Path, emit: Emit) -> None:
         _reraise(error)
         for number in numbers:
             emit({"event": "broken", "member": number, "error": explain(error)})
+
+
+def _save(pool: PairPool, folder: Path) -> None:
+    """Save a pool for the workers; that there is no room for it is no fault of its dataset."""
+    try:
+        save_pool(pool, folder)
+    except OSError as error:
+        raise StoreError(
+            f"cannot keep images in {printable(str(folder.parent))}: {error.strerror or error}. Make room there, or "
+            "set TMPDIR to another folder, and run the same command again."
+        ) from error
 
 
 def _tells(number: int, emit: Emit) -> contextlib.AbstractContextManager[None]:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import attack
@@ -116,6 +117,49 @@ def test_a_full_disk_during_training_keeps_what_was_told_and_the_resumed_run_com
     assert list(tmp_path.rglob(".*")) == [], "half a record or a claim is left"
     results = pairbench.run(*words, store=tmp_path, workers=0, timing=False)
     assert len(results[0].finished) == 6
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 100 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", place], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("may not mount a file system here")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system of Linux")
+@pytest.mark.parametrize(
+    "options", [("--workers", 2), pytest.param(("--workers", 0, "--keep-model"), marks=pytest.mark.slow)], ids=str
+)
+def test_a_disk_that_is_really_full_stops_in_one_line_and_the_resumed_run_completes(
+    tmp_path: Path, small_disk: Path, options: tuple[object, ...]
+) -> None:
+    environment = attack.install(tmp_path / "plugin", "from tiny import pairbench_components\n")
+    store = small_disk / "store"
+    arguments = ("run", *WORDS, "train.rounds=40", "--no-timing", "-q", "--store", store, *options)
+    done = attack.finish(*arguments, environment=environment)
+    check_one_line(done, "No space left on device")
+    before = attack.finished(store)
+    assert 0 < len(before) < 40
+    subprocess.run(["mount", "-o", "remount,size=20m", small_disk], check=True)
+    again = attack.finish(*arguments, environment=environment)
+    assert again.returncode == 0, again.stderr
+    after = attack.finished(store)
+    assert len(after) == 40
+    assert before.items() <= after.items()
+
+
+def test_a_full_folder_for_temporary_files_fails_no_round(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    arguments = ("run", *WORDS, "train.rounds=2", "--no-timing", "-q", "--store", store, "--workers", 0)
+    check_one_line(limited(tmp_path, "size", 100, *arguments), "cannot keep images", "TMPDIR")
+    assert not list(store.rglob("*.json"))
+    again = limited(tmp_path, "size", 10**9, *arguments)
+    assert again.returncode == 0, again.stderr
 
 
 def test_a_pipe_that_closes_early_is_no_error_of_ours(tmp_path: Path) -> None:
