@@ -66,10 +66,11 @@ def convolve(module: ir.Module, shape: Shape) -> None:
     def block(y: ir.Value, column: ir.Value, first: ir.Value, vectors: int) -> None:
         code.loop(0, outputs, shape.channels, lambda k: tile(y, column, first, vectors, k))
 
-    def position(y: ir.Value, column: ir.Value) -> None:
-        code.blocks_of_images(count, lambda first, vectors: block(y, column, first, vectors))
+    def part(first: ir.Value, vectors: int) -> None:
+        code.grid(high, broad, lambda y, column: block(y, column, first, vectors))
 
-    code.grid(high, broad, position)
+    # Some images after the others, so that the rows of all channels stay in the cache.
+    code.blocks_of_images(count, part)
     build.ret_void()
 
 
@@ -129,10 +130,10 @@ def to_images(module: ir.Module, shape: Shape) -> None:
     def block(y: ir.Value, column: ir.Value, first: ir.Value, vectors: int) -> None:
         code.loop(0, channels, shape.channels, lambda c: tile(y, column, first, vectors, c))
 
-    def position(y: ir.Value, column: ir.Value) -> None:
-        code.blocks_of_images(count, lambda first, vectors: block(y, column, first, vectors))
+    def part(first: ir.Value, vectors: int) -> None:
+        code.grid(height, width, lambda y, column: block(y, column, first, vectors))
 
-    code.grid(height, width, position)
+    code.blocks_of_images(count, part)
     code.build.ret_void()
 
 
@@ -193,5 +194,5 @@ def to_weights(module: ir.Module, shape: Shape) -> None:
 
 
 def channels_at_once(count: int) -> int:
-    """How many of `count` channels code takes at once: six where that wastes no more than less would."""
-    return min((6, 5, 4), key=lambda size: (-(-count // size) * size * (1 + 0.25 / size), -size))
+    """How many of `count` channels code takes at once: as many as fit the registers and waste little."""
+    return min((6, 5, 4), key=lambda size: (-(-count // size) * size * (1 + 1 / size), -size))

@@ -15,6 +15,7 @@ from pairbench.kernels.machine import usable
 # Code is written out for each column of a kernel, and each pixel of a window.
 MOST_COLUMNS = 7
 MOST_POOLED = (2, 3, 4)
+MANY_CHANNELS = 64
 
 Part = FastLayer | FastPool
 
@@ -22,7 +23,8 @@ Part = FastLayer | FastPool
 def fast_parts(model: nn.Module) -> list[Part]:
     """The layers of `model` that compute with the batch last, each with what it takes along; none if any cannot.
 
-    A layer that wants another layout would have its images turned around before and after it.
+    A layer that wants another layout would have its images turned around before and after it. Networks of many
+    channels are left to torch too.
     """
     if not usable():
         return []
@@ -42,7 +44,8 @@ def fast_parts(model: nn.Module) -> list[Part]:
             if not _simple(part):
                 return []
             found[id(part)] = FastLayer(part)
-    return list(found.values()) if any(isinstance(layer, FastLayer) for layer in found.values()) else []
+    convolutions = [layer.convolution for layer in found.values() if isinstance(layer, FastLayer)]
+    return list(found.values()) if 2 * sum(map(_fills_vectors, convolutions)) < len(convolutions) else []
 
 
 def _in_sequence(sequence: nn.Sequential, seen: Counter[int]) -> Iterator[Part]:
@@ -111,6 +114,11 @@ def _plain_pooling(part: nn.Module) -> TypeGuard[nn.MaxPool2d]:
         and not part.return_indices
         and not part.ceil_mode
     )
+
+
+def _fills_vectors(part: nn.Conv2d) -> bool:
+    """Whether torch's own convolution is as fast: with many channels in whole vectors."""
+    return part.in_channels >= MANY_CHANNELS and part.in_channels % 16 == 0 and part.out_channels % 16 == 0
 
 
 def _usual(norm: nn.Module | None) -> bool:
