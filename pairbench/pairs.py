@@ -39,7 +39,7 @@ def read_pairs(path: Path, views: int) -> list[tuple[str, ...]]:
     shown, wanted = printable(str(path), 120), COLUMNS[:views]
     try:
         # A pipe or a device may never end.
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not _is_regular(path):
             raise DataError(f"{shown} is no file. Name a CSV file.")
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
@@ -60,11 +60,17 @@ def read_pairs(path: Path, views: int) -> list[tuple[str, ...]]:
         raise DataError(f"{shown} cannot be read ({error.strerror or error}). Name a CSV file.") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{shown} is no CSV file in UTF-8 ({printable(str(error), 100)}). Save it as one.") from None
-    except ValueError:
-        raise DataError(f"{shown} is no path. Name a CSV file.") from None
     if not rows:
         raise DataError(f"{shown} has no rows: expected at least one below the header.")
     return rows
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except ValueError:
+        # No path of this system.
+        return False
 
 
 def document(said: Sequence[Said], outcomes: Sequence[str], title: str, notes: Sequence[str] = ()) -> Document:
@@ -117,11 +123,20 @@ def to_csv(said: Sequence[Said], outcomes: Sequence[str]) -> str:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that the user named, whole or not at all.
+    """Write a file that the user named, whole or not at all; a pipe or a device is written to and stays what it is.
 
     Raises:
         StoreError: it cannot be written.
     """
+    try:
+        # A link keeps pointing where it does.
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"cannot write {printable(str(path), 120)}: {reason}.") from None
     temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
         try:

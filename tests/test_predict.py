@@ -202,3 +202,30 @@ def test_two_channels_have_no_embedding_of_one_image(tiny_registry: object) -> N
 def test_what_is_no_image_is_refused(model: Model, images: tuple[object, ...], message: str) -> None:
     with pytest.raises(DataError, match=message):
         model(*images)
+
+
+def test_output_to_a_pipe_or_through_a_link_replaces_neither(tmp_path: Path) -> None:
+    import os
+    import stat
+    import threading
+
+    from pairbench.errors import StoreError
+    from pairbench.pairs import write_whole
+
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    pipe, told = folder / "pipe", list[bytes]()
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: told.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    write_whole(pipe, b"answers")
+    reader.join(20)
+    assert told == [b"answers"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    (folder / "link").symlink_to("file")
+    write_whole(folder / "link", b"answers")
+    assert (folder / "link").is_symlink()
+    assert (folder / "file").read_bytes() == b"answers"
+    with pytest.raises(StoreError, match="cannot write"):
+        write_whole(folder, b"answers")
+    assert sorted(path.name for path in folder.iterdir()) == ["file", "link", "pipe"]
