@@ -128,7 +128,7 @@ def test_an_interrupt_keeps_what_is_finished_and_leaves_no_worker(tmp_path):
     with subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         # Names with a dot before them are drafts that are being written.
-        while len(list(tmp_path.rglob("[!.]*.json"))) < 2 and time.monotonic() < deadline:
+        while len(list(tmp_path.glob("*/[!.]*.json"))) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=20)
