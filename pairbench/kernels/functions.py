@@ -59,12 +59,14 @@ class Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, answer = ctx.saved_tensors
-        back = gradients[0] if answer is None else _through_relu(gradients[0], answer)
+        # In one layout first: an operation over two layouts at once is several times slower.
+        back = gradients[0].contiguous()
+        back = back if answer is None else _through_relu(back, answer)
         if torch.is_grad_enabled():
             again = _again(x, weight, back * ctx.scale, ctx.biased)
             for_images = again[0] * (x > 0) if ctx.follows_relu else again[0]
             return for_images, *again[1:], *[None] * 5
-        back, weight = back.contiguous(), weight.contiguous()
+        weight = weight.contiguous()
         (channels, height, width, count), (outputs, _, rows, columns) = x.shape, weight.shape
         sizes = (channels, height, width, count, outputs, rows)
         at_once = channels_at_once(outputs)
