@@ -43,7 +43,7 @@ METRICS = (
 SPENT = ("train_seconds", "cpu_seconds", "peak_mib")
 COSTS = ("parameters", "flops_per_pair", *SPENT)
 # The core's rooms that decide what a round comes to; the others may change without making its record stale.
-_TRAINING_ROOMS = ("data.py", "metrics.py", "model.py", "seeds.py", "training")
+_TRAINING_ROOMS = ("data.py", "metrics.py", "model.py", "seeds.py", "kernels", "training")
 
 Record = dict[str, Any]
 
@@ -191,13 +191,17 @@ class Context:
 @functools.cache
 def core_source() -> str:
     """SHA-256, 16 digits, over the core's training rooms."""
+    return hash_files(Path(__file__).parent, core_files())
+
+
+def core_files() -> list[Path]:
+    """The files of the core's training rooms."""
     root = Path(__file__).parent
-    files = [
+    return sorted(
         file
         for room in _TRAINING_ROOMS
         for file in ([root / room] if room.endswith(".py") else (root / room).rglob("*.py"))
-    ]
-    return hash_files(root, sorted(files))
+    )
 
 
 def round_key(config_id: str, number: int, seed: int, context: Context) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import config_of, fill
 
+from pairbench.record import core_files
 from pairbench.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -332,3 +333,10 @@ def best(*arguments: str, limit: float, tries: int = 8) -> float:
 @pytest.mark.parametrize(("arguments", "limit"), [(["--help"], 0.4), (["list"], 0.8), (["leaderboard"], 0.8)])
 def test_what_only_looks_answers_at_once(arguments: list[str], limit: float) -> None:
     assert best(*arguments, limit=limit) < limit
+
+
+def test_a_room_that_training_computes_with_is_part_of_the_key_of_a_result() -> None:
+    known = core_files()
+    inside = {module for module, path in MODULES.items() if path in known}
+    used = {name.removeprefix("pairbench.") for path in known for name, _ in imports(path) if "pairbench." in name}
+    assert {module for module in used if room_of(module) in TORCH} <= inside
