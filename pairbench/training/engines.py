@@ -355,16 +355,17 @@ def _median(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
 
     One thread is timed by its processor time, so that what else the machine does decides nothing.
     """
-    alone = torch.get_num_threads() == 1 and not (torch.cuda.is_available() and torch.cuda.is_initialized())
-    clock = time.process_time if alone else time.perf_counter
     for call in calls:
         call()
+    # A first call may be what wakes the device.
+    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+    clock = time.process_time if torch.get_num_threads() == 1 and not on_gpu else time.perf_counter
     seconds: list[list[float]] = [[] for _ in calls]
     for _ in range(repeats):
         for call, taken in zip(calls, seconds, strict=True):
             started = clock()
             call()
-            if torch.cuda.is_available() and torch.cuda.is_initialized():
+            if on_gpu:
                 torch.cuda.synchronize()
             taken.append(clock() - started)
     return [statistics.median(taken) for taken in seconds]
