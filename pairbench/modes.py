@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pairbench.kernels.finding import fast_layers
+from pairbench.kernels.finding import make_fast
 from pairbench.model import PairModel
 
 # The largest difference in a logit, as a share of the largest logit (or of 1), that rounding explains.
@@ -122,11 +122,8 @@ def _channels_last(answers: nn.Module, _: Tensor) -> Answer:
 def _batch_last(answers: nn.Module, example: Tensor) -> Answer:
     if example.device.type != "cpu":
         raise Unavailable("it is for a CPU")
-    way = fast_layers(answers)
-    if not way.__enter__():
+    if not make_fast(answers):
         raise Unavailable("this model has no convolutions that compute with the batch last")
-    # The layers are their own again as soon as nobody holds the block open.
-    answers.way = way  # type: ignore[assignment]
     plain = _plain(answers)
     # More at once would not stay in the cache.
     return lambda images: torch.cat([plain(piece) for piece in images.split(PIECE)])

@@ -64,7 +64,6 @@ class Function:
     def __init__(self, module: ir.Module, name: str, pointers: Sequence[str], integers: Sequence[str], shape: Shape):
         kind = ir.FunctionType(ir.VoidType(), [POINTER] * len(pointers) + [INT] * len(integers))
         self.function = ir.Function(module, kind, name)
-        # Without it LLVM may halve the vectors of some processors.
         self.function.attributes.add("nounwind")
         self.named = dict(zip([*pointers, *integers], self.function.args, strict=True))
         for pointer in self.function.args[: len(pointers)]:
@@ -126,10 +125,11 @@ class Function:
         return self.build.load(pointer, typ=self.shape.scalar, align=self.shape.item_bytes)
 
     def spread(self, scalar: ir.Value) -> ir.Value:
-        """A vector that holds `scalar` in each place."""
-        first = self.build.insert_element(ir.Constant(self.vector, ir.Undefined), scalar, self.whole(0))
+        """A vector that holds `scalar`, a number or a truth value, in each place."""
+        nothing = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
+        first = self.build.insert_element(nothing, scalar, self.whole(0))
         order = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return self.build.shuffle_vector(first, ir.Constant(self.vector, ir.Undefined), order)
+        return self.build.shuffle_vector(first, nothing, order)
 
     def multiply_add(self, first: ir.Value, second: ir.Value, total: ir.Value) -> ir.Value:
         """first * second + total, rounded once."""
@@ -249,15 +249,8 @@ class Function:
         return self.build.icmp_unsigned("!=", self.build.ptrtoint(pointer, INT), self.whole(0))
 
     def true(self) -> ir.Value:
-        """The truth value."""
-        return ir.Constant(ir.IntType(1), 1)
-
-    def everywhere(self, flag: ir.Value) -> ir.Value:
-        """A vector of truth values that are all `flag`."""
-        kind = ir.VectorType(ir.IntType(1), self.lanes)
-        first = self.build.insert_element(ir.Constant(kind, ir.Undefined), flag, self.whole(0))
-        order = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return self.build.shuffle_vector(first, ir.Constant(kind, ir.Undefined), order)
+        """The truth value, in each place of a vector."""
+        return ir.Constant(ir.VectorType(ir.IntType(1), self.lanes), [1] * self.lanes)
 
     def rectified(self, value: ir.Value, relu: ir.Value) -> ir.Value:
         """A ReLU of `value` where the flag `relu` is true; NaN stays NaN."""

@@ -7,6 +7,8 @@ times some vectors of images, or some output channels times some columns of the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from llvmlite import ir
 
 from pairbench.kernels.code import Function, Shape, Values
@@ -25,8 +27,7 @@ def convolve(module: ir.Module, shape: Shape) -> None:
         shape,
     )
     x, w, b, mask, out, channels, height, width, count, outputs, tall, relu = code.named.values()
-    wide = code.whole(shape.columns)
-    high, broad = code.add(code.sub(height, tall), 1), code.add(code.sub(width, wide), 1)
+    wide, high, broad = _sizes(code)
     taps = code.mul(code.mul(channels, tall), wide)
     build, has_mask = code.build, code.given(mask)
     has_relu = build.icmp_signed("!=", relu, code.whole(0))
@@ -63,14 +64,7 @@ def convolve(module: ir.Module, shape: Shape) -> None:
 
         code.each_row(k, outputs, write)
 
-    def block(y: ir.Value, column: ir.Value, first: ir.Value, vectors: int) -> None:
-        code.loop(0, outputs, shape.channels, lambda k: tile(y, column, first, vectors, k))
-
-    def part(first: ir.Value, vectors: int) -> None:
-        code.grid(high, broad, lambda y, column: block(y, column, first, vectors))
-
-    # Some images after the others, so that the rows of all channels stay in the cache.
-    code.blocks_of_images(count, part)
+    _tiles(code, outputs, high, broad, tile)
     build.ret_void()
 
 
@@ -87,8 +81,7 @@ def to_images(module: ir.Module, shape: Shape) -> None:
         shape,
     )
     g, w, gate, dx, channels, height, width, count, outputs, tall = code.named.values()
-    wide = code.whole(shape.columns)
-    high, broad = code.add(code.sub(height, tall), 1), code.add(code.sub(width, wide), 1)
+    wide, high, broad = _sizes(code)
     area = code.mul(tall, wide)
 
     def tile(y: ir.Value, column: ir.Value, first: ir.Value, vectors: int, c: ir.Value) -> None:
@@ -127,13 +120,7 @@ def to_images(module: ir.Module, shape: Shape) -> None:
 
         code.each_row(c, channels, write)
 
-    def block(y: ir.Value, column: ir.Value, first: ir.Value, vectors: int) -> None:
-        code.loop(0, channels, shape.channels, lambda c: tile(y, column, first, vectors, c))
-
-    def part(first: ir.Value, vectors: int) -> None:
-        code.grid(height, width, lambda y, column: block(y, column, first, vectors))
-
-    code.blocks_of_images(count, part)
+    _tiles(code, channels, height, width, tile)
     code.build.ret_void()
 
 
@@ -147,8 +134,7 @@ def to_weights(module: ir.Module, shape: Shape) -> None:
         shape,
     )
     x, g, dw, channels, height, width, count, outputs, tall, step = code.named.values()
-    wide = code.whole(shape.columns)
-    high, broad = code.add(code.sub(height, tall), 1), code.add(code.sub(width, wide), 1)
+    wide, high, broad = _sizes(code)
     length, build = code.mul(broad, count), code.build
 
     def tile(start: ir.Value, stop: ir.Value, k: ir.Value, c: ir.Value, r: ir.Value, left: int, columns: int) -> None:
@@ -191,6 +177,34 @@ def to_weights(module: ir.Module, shape: Shape) -> None:
 
     code.loop(0, outputs, shape.channels, pieces)
     build.ret_void()
+
+
+def _sizes(code: Function) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """The columns of the kernel, and height and width of the answer."""
+    wide = code.whole(code.shape.columns)
+    high, broad = (
+        code.add(code.sub(code.named[a], b), 1) for a, b in (("height", code.named["tall"]), ("width", wide))
+    )
+    return wide, high, broad
+
+
+def _tiles(
+    code: Function,
+    rows: ir.Value,
+    high: ir.Value,
+    broad: ir.Value,
+    tile: Callable[[ir.Value, ir.Value, ir.Value, int, ir.Value], None],
+) -> None:
+    """tile(y, column, first image, vectors, first row) for all positions and images, and `rows` some at a time."""
+
+    def part(first: ir.Value, vectors: int) -> None:
+        def position(y: ir.Value, column: ir.Value) -> None:
+            code.loop(0, rows, code.shape.channels, lambda row: tile(y, column, first, vectors, row))
+
+        code.grid(high, broad, position)
+
+    # Some images after the others, so that the rows of all channels stay in the cache.
+    code.blocks_of_images(code.named["count"], part)
 
 
 def channels_at_once(count: int) -> int:

@@ -54,13 +54,12 @@ def _in_sequence(sequence: nn.Sequential, seen: Counter[int]) -> Iterator[Part]:
     while place < len(children):
         part, place = children[place], place + 1
         layer: Part | None = None
-        if seen[id(part)] > 1:
-            # Elsewhere something else comes before it and after it.
-            layer = None
-        elif _simple(part):
+        # What stands elsewhere too has something else before it and after it there.
+        once = seen[id(part)] == 1
+        if once and _simple(part):
             layer = _with_followers(part, children[place:], seen)
             place += len(layer.followers)
-        elif _plain_pooling(part):
+        elif once and _plain_pooling(part):
             layer = FastPool(part)
         if before is not None and layer is not None:
             _link(before, layer)
@@ -87,10 +86,11 @@ def _with_followers(convolution: nn.Conv2d, following: list[nn.Module], seen: Co
 def _link(first: Part, second: Part) -> None:
     """Let `first` hand its images to `second` as they lie in memory, and leave it the gradient of its ReLU."""
     first.linked = True
-    if isinstance(first, FastLayer) and isinstance(second, FastLayer) and first.relu is not None:
-        unpadded = second.convolution.padding in ((0, 0), "valid")
-        if first.norm is None and unpadded:
-            first.gated_later = second.follows_relu = True
+    if not (isinstance(first, FastLayer) and isinstance(second, FastLayer)):
+        return
+    # Edges that are filled with zeros are no answer of a ReLU.
+    if first.relu is not None and first.norm is None and second.convolution.padding in ((0, 0), "valid"):
+        first.gated_later = second.follows_relu = True
 
 
 def _simple(part: nn.Module) -> TypeGuard[nn.Conv2d]:
@@ -131,14 +131,20 @@ def _alone(part: nn.Module) -> bool:
     return not any(hooks) and "forward" not in vars(part)
 
 
-@contextmanager
-def fast_layers(model: nn.Module) -> Generator[list[Part]]:
-    """Within this block, the convolutions of `model` compute with the batch last where all of them can."""
+def make_fast(model: nn.Module) -> list[Part]:
+    """Let the convolutions of `model` compute with the batch last where all of them can; the layers that do."""
     found = fast_parts(model)
     for layer in found:
         layer.module.forward = layer
         for part in layer.followers:
             part.forward = _pass_on
+    return found
+
+
+@contextmanager
+def fast_layers(model: nn.Module) -> Generator[list[Part]]:
+    """Within this block, `model` is as `make_fast` leaves it."""
+    found = make_fast(model)
     try:
         yield found
     finally:

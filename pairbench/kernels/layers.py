@@ -64,16 +64,13 @@ class FastLayer:
         if count is None:
             return self._plain(images)
         layer, norm = self.convolution, self.norm
-        padding: Any = (0, 0) if layer.padding == "valid" else layer.padding
-        x = functions.batch_last(images, padding)
+        x = functions.batch_last(images, self._padding)
         mask, scale = self._mask(count, x)
         relu = self.relu is not None
+        after = (relu, mask, scale) if norm is None else (False, None, 1.0)
+        x = functions.Convolution.apply(x, layer.weight, layer.bias, *after, self.follows_relu, self.gated_later)
         if norm is None:
-            # A gate looks at the images themselves: filled edges would be zero in it.
-            after, before = self.gated_later, self.follows_relu
-            x = functions.Convolution.apply(x, layer.weight, layer.bias, relu, mask, scale, before, after)
             return closed(x, count, self.linked)
-        x = functions.Convolution.apply(x, layer.weight, layer.bias, False, None, 1.0, self.follows_relu, False)
         views = self._views()
         if norm.training:
             x, mean, variance = functions.BatchNorm.apply(x, norm.weight, norm.bias, count, views, norm.eps, relu, mask)
@@ -102,10 +99,12 @@ class FastLayer:
         kind = self.convolution.weight.dtype
         return suits(images) and images.dtype == kind and min(self._output(images)) > 0
 
+    @property
+    def _padding(self) -> Any:
+        return (0, 0) if self.convolution.padding == "valid" else self.convolution.padding
+
     def _output(self, images: Tensor) -> tuple[int, int]:
-        layer = self.convolution
-        padding: Any = (0, 0) if layer.padding == "valid" else layer.padding
-        sizes = zip(images.shape[2:], padding, layer.kernel_size, strict=True)
+        sizes = zip(images.shape[2:], self._padding, self.convolution.kernel_size, strict=True)
         high, wide = (size + 2 * edge - kernel + 1 for size, edge, kernel in sizes)
         return high, wide
 

@@ -15,7 +15,7 @@ TABLES = ("x", "weight", "bias", "mask", "eps", "mean", "variance")
 class _Channel:
     """One channel of one view: where it lies, and its line x * factor + offset once its statistics are known."""
 
-    def __init__(self, code: Function, relu: ir.Value, c: ir.Value, view: ir.Value) -> None:
+    def __init__(self, code: Function, c: ir.Value, view: ir.Value) -> None:
         self.code, self.c = code, c
         views = code.named["views"]
         self.rows, self.width = code.named["pixels"], code.named["width"]
@@ -23,7 +23,6 @@ class _Channel:
         self.start = code.mul(view, self.count)
         self.each = code.build.sitofp(code.mul(self.rows, self.count), code.shape.scalar)
         self.slot = code.at((c, view), views)
-        self.relu = relu
 
     def place(self, name: str, row: ir.Value, image: ir.Value) -> ir.Value:
         """Where the images from `image` on lie in pixel `row` of a table (C, P, N)."""
@@ -63,7 +62,7 @@ def normalise(module: ir.Module, shape: Shape) -> None:
     has_mask = code.given(code.named["mask"])
 
     def part(c: ir.Value, view: ir.Value) -> None:
-        one = _Channel(code, relu, c, view)
+        one = _Channel(code, c, view)
 
         def seen(row: ir.Value, image: ir.Value) -> ir.Value:
             return code.images(one.place("x", row, image), 1)[0]
@@ -111,7 +110,7 @@ def normalise_back(module: ir.Module, shape: Shape) -> None:
     one_each = ir.Constant(shape.scalar, 1.0)
 
     def part(c: ir.Value, view: ir.Value) -> None:
-        one = _Channel(code, relu, c, view)
+        one = _Channel(code, c, view)
         mean, variance = (code.scalar_at(code.address(code.named[name], one.slot)) for name in ("mean", "variance"))
         inverse, factor, offset = one.line(mean, variance)
 
@@ -122,7 +121,7 @@ def normalise_back(module: ir.Module, shape: Shape) -> None:
             above = build.fcmp_unordered(
                 ">", code.multiply_add(seen, code.spread(factor), code.spread(offset)), code.zero()
             )
-            shown = build.select(relu, above, code.everywhere(code.true()))
+            shown = build.select(relu, above, code.true())
             back = build.select(shown, back, code.zero())
             with build.if_else(has_mask) as (masked, plain):
                 with masked:

@@ -34,7 +34,7 @@ def pool_back(module: ir.Module, shape: Shape) -> None:
 
     def window(places: Values, target: ir.Value) -> None:
         best, back = (code.images(code.address(code.named[name], target), 1)[0] for name in ("out", "g"))
-        free = code.everywhere(code.true())
+        free = code.true()
         for place in places:
             seen = code.images(code.address(code.named["x"], place), 1)[0]
             hit = build.and_(build.fcmp_ordered("==", seen, best), free)
