@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -71,25 +70,6 @@ class Subject:
         with torch.inference_mode():
             for _ in range(self.passes):
                 self.model.embed(batch.images)
-
-    def forget_peak(self) -> None:
-        """Count the most memory from here on; where the system cannot, `peak_mib` counts from the start."""
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
-
-    def peak_mib(self) -> float:
-        """The most memory since `forget_peak`, in MiB: on CUDA what torch allocated, else all of this process."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device) / 2**20
-        try:
-            for line in Path("/proc/self/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) / 2**10
-        except OSError:
-            pass
-        return 0.0
 
     def synchronise(self) -> None:
         """Wait until the device has done all that it was given."""

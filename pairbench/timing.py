@@ -15,6 +15,7 @@ import torch
 
 from pairbench.config import RunConfig
 from pairbench.modes import Unavailable, checked, mode_of
+from pairbench.peak import forget_peak, peak_mib
 from pairbench.profile import count_flops
 from pairbench.spread import median_interval, spread, tail
 from pairbench.subject import Subject
@@ -142,9 +143,9 @@ class _Timed:
         self.left_out: dict[str, str] = {}
         self.differences: dict[str, float] = {}
         training = subject.batch(self.batch_size)
-        subject.forget_peak()
+        forget_peak()
         self._add("training", lambda: subject.train(training), self.batch_size, longest, training=True)
-        self.peak_mib = subject.peak_mib()
+        self.peak_mib = peak_mib()
         batches = {size: subject.batch(size) for size in BATCHES}
         for size, batch in batches.items():
             self._add(f"inference {size}", partial(subject.infer, batch), size, longest, singly=size == 1)

@@ -26,6 +26,7 @@ from pairbench.keeping import keep, model_path
 from pairbench.kept import packed
 from pairbench.limits import limit_memory
 from pairbench.model import PairModel
+from pairbench.peak import peak_mib
 from pairbench.plan import Job, Member, Task, block_of
 from pairbench.profile import Profile, profile
 from pairbench.record import Record, make_record
@@ -316,27 +317,6 @@ def fail(
 def explain(error: BaseException) -> dict[str, str]:
     """The reason in a line, and the traceback."""
     return {"reason": reason_of(error), "traceback": "".join(traceback.format_exception(error))}
-
-
-def peak_mib() -> float:
-    """The most memory that this process has had resident, in MiB; on CUDA the most that torch has allocated."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 2**20
-    if sys.platform == "win32":
-        return 0.0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
-
-
-def forget_peak() -> None:
-    """Let `peak_mib` count from now on, where the system can."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.reset_peak_memory_stats()
-    elif sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
 
 
 def hold_memory(mib: float | None) -> None:

@@ -105,6 +105,7 @@ TORCH = [
     "training.stacked",
     "training.engines",
     "training",
+    "peak",
     "subject",
     "profile",
     "modes",

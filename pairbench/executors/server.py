@@ -30,6 +30,7 @@ import torch
 from pairbench import worker
 from pairbench.claims import SHARED
 from pairbench.errors import StoreError
+from pairbench.peak import forget_peak
 from pairbench.plan import Job, Task
 from pairbench.profile import Profile
 
@@ -341,7 +342,7 @@ def _do(works: list[Callable[[worker.Emit], None]], emit: worker.Emit) -> None:
 
     for place, work in enumerate(works):
         if place:
-            worker.forget_peak()
+            forget_peak()
         work(told)
         emit({"event": "unit_done"})
         if failed or time.monotonic() - started > BRIEF:
