@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import random
 import string
 import time
@@ -190,20 +191,23 @@ def test_fuzzed_suites_give_one_line_and_exit_code_2(
     print(f"\n{count} fuzzed suites: exit code 2 and one line each; slowest {slowest:.2f} s")
 
 
-@pytest.mark.parametrize("kind", ["folder", "pipe", "zero", "missing", "empty", "huge"])
-def test_what_is_no_suite_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
-    import os
-
-    file = tmp_path / "suite.toml"
+def unusual(file: Path, kind: str) -> Path:
+    """`file`, made into a folder, a pipe, a link to a device or an empty file; not made where `kind` is no such."""
     if kind == "folder":
         file.mkdir()
     elif kind == "pipe":
         os.mkfifo(file)
-    elif kind == "zero":
-        file.symlink_to("/dev/zero")
+    elif kind.startswith("/"):
+        file.symlink_to(kind)
     elif kind == "empty":
         file.write_text("")
-    elif kind == "huge":
+    return file
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "/dev/zero", "missing", "empty", "huge"])
+def test_what_is_no_suite_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    file = unusual(tmp_path / "suite.toml", kind)
+    if kind == "huge":
         file.write_bytes(b"[" * 10**6)
     check(*asked("run", "--suite", str(file), "--store", str(tmp_path / "store")), kind)
 
@@ -259,20 +263,10 @@ def test_what_is_wrong_with_data_is_one_line_before_anything_trains(
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "/dev/zero", "/dev/null", "missing", "a\0b", "empty"])
 def test_what_is_no_list_of_pairs_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
-    import os
-
     from pairbench.errors import DataError
     from pairbench.pairs import read_pairs
 
-    file = tmp_path / "pairs.csv"
-    if kind == "folder":
-        file.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(file)
-    elif kind.startswith("/"):
-        file.symlink_to(kind)
-    elif kind == "empty":
-        file.write_text("")
+    file = unusual(tmp_path / "pairs.csv", kind)
     with pytest.raises(DataError) as caught:
         read_pairs(tmp_path / kind if "\0" in kind else file, 2)
     assert len(str(caught.value).splitlines()) == 1
