@@ -144,6 +144,50 @@ class Function:
             self.intrinsic("llvm.vector.reduce.fadd", kind), [nothing, vector], fastmath=("reassoc",)
         )
 
+    def sums(self, vectors: Values) -> ir.Value:
+        """The sum of each of four vectors, as a vector of four, in any order: fewer shuffles than four times `sum`."""
+        parts, found = self.lanes, list(vectors)
+        while len(found) > 1:
+            pairs = list(zip(found[::2], found[1::2], strict=True))
+            found = [self._halved(*pair, parts) for pair in pairs]
+            parts = max(parts // 2, 1)
+        while parts > 1:
+            found = [self._halved(found[0], None, parts)]
+            parts //= 2
+        return found[0]
+
+    def _halved(self, first: ir.Value, second: ir.Value | None, parts: int) -> ir.Value:
+        """Two vectors as one: of each `parts` numbers in turn, one half added to the other; side by side if single."""
+        size = first.type.count
+        starts = range(0, size if second is None else 2 * size, parts)
+        other = ir.Constant(first.type, ir.Undefined) if second is None else second
+
+        def chosen(offset: int, taken: int) -> ir.Value:
+            order = [start + offset + number for start in starts for number in range(taken)]
+            kind = ir.VectorType(ir.IntType(32), len(order))
+            return self.build.shuffle_vector(first, other, ir.Constant(kind, order))
+
+        half = parts // 2
+        return self.build.fadd(chosen(0, half), chosen(half, half)) if half else chosen(0, 1)
+
+    def choose(self, index: ir.Value, values: Sequence[int]) -> ir.Value:
+        """values[index]."""
+        return self._chosen(index, [self.whole(value) for value in values])
+
+    def choose_number(self, index: ir.Value, values: Sequence[float]) -> ir.Value:
+        """values[index], as a number of the tables."""
+        return self._chosen(index, [ir.Constant(self.shape.scalar, float(value)) for value in values])
+
+    def _chosen(self, index: ir.Value, values: Values) -> ir.Value:
+        found = values[-1]
+        for number, value in enumerate(values[:-1]):
+            found = self.build.select(self.build.icmp_signed("==", index, self.whole(number)), value, found)
+        return found
+
+    def parts(self, count: ir.Value, size: ir.Value) -> ir.Value:
+        """How many parts of `size` hold `count`."""
+        return self.build.sdiv(self.sub(self.add(count, size), 1), size)
+
     def intrinsic(self, name: str, kind: ir.FunctionType) -> ir.Function:
         """The function of LLVM's own called `name`, for vectors as here."""
         module = self.function.module

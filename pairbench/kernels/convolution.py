@@ -172,8 +172,7 @@ def to_weights(module: ir.Module, shape: Shape) -> None:
         code.grid(channels, tall, taps)
 
     def pieces(k: ir.Value) -> None:
-        needed = build.sdiv(code.sub(code.add(high, step), 1), step)
-        code.loop(0, needed, 1, lambda number: lines(code.mul(number, step), k))
+        code.loop(0, code.parts(high, step), 1, lambda number: lines(code.mul(number, step), k))
 
     code.loop(0, outputs, shape.channels, pieces)
     build.ret_void()

@@ -9,13 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+from pairbench.kernels import choice
+from pairbench.kernels.choice import places
 from pairbench.kernels.code import Shape, compiled, this_machine
-from pairbench.kernels.convolution import channels_at_once, convolve, to_images, to_weights
 from pairbench.kernels.norm import normalise, normalise_back
 from pairbench.kernels.pooling import pool, pool_back
-
-# Rows of gradients that are summed before they go to the weights: as many as stay in the first cache.
-NEAR_BYTES = 32 * 1024
 
 
 def lanes(kind: torch.dtype) -> int:
@@ -45,12 +43,7 @@ class Convolution(torch.autograd.Function):
         follows_relu: bool,
         gated_later: bool,
     ) -> Tensor:
-        (channels, height, width, count), (outputs, _, rows, columns) = x.shape, weight.shape
-        added = weight.new_zeros(outputs) if bias is None else bias
-        answer = x.new_empty(outputs, height - rows + 1, width - columns + 1, count)
-        code = compiled(convolve, Shape(x.element_size(), channels_at_once(outputs), columns))
-        tables = (x, weight.contiguous(), added.contiguous(), mask, answer)
-        code(*_places(*tables), channels, height, width, count, outputs, rows, int(relu))
+        answer = choice.answers(x, weight, bias, relu, mask)
         ctx.save_for_backward(x, weight, answer if relu and not gated_later else None)
         ctx.follows_relu = follows_relu
         ctx.biased, ctx.scale = bias is not None, scale
@@ -66,21 +59,12 @@ class Convolution(torch.autograd.Function):
             again = _again(x, weight, back * ctx.scale, ctx.biased)
             for_images = again[0] * (x > 0) if ctx.follows_relu else again[0]
             return for_images, *again[1:], *[None] * 5
-        weight = weight.contiguous()
-        (channels, height, width, count), (outputs, _, rows, columns) = x.shape, weight.shape
-        sizes = (channels, height, width, count, outputs, rows)
-        at_once = channels_at_once(outputs)
-        for_weight = torch.zeros_like(weight)
-        lines = max(1, NEAR_BYTES // (at_once * back.shape[2] * count * x.element_size()))
-        code = compiled(to_weights, Shape(x.element_size(), at_once, columns))
-        code(*_places(x, back, for_weight), *sizes, lines)
+        for_weight = choice.for_weights(back, weight, x)
         for_bias = back.sum((1, 2, 3)) if ctx.biased else None
         for_images = None
         if ctx.needs_input_grad[0]:
-            for_images = torch.empty_like(x)
             scaled = weight if ctx.scale == 1 else weight * ctx.scale
-            code = compiled(to_images, Shape(x.element_size(), channels_at_once(channels), columns))
-            code(*_places(back, scaled, x if ctx.follows_relu else None, for_images), *sizes)
+            for_images = choice.for_images(back, scaled, x, ctx.follows_relu)
         if ctx.scale != 1:
             for_weight *= ctx.scale
             for_bias = for_bias * ctx.scale if for_bias is not None else None
@@ -110,7 +94,7 @@ class BatchNorm(torch.autograd.Function):
         variance, small = torch.empty_like(mean), x.new_tensor([eps])
         sizes = (x.shape[0], x.shape[1] * x.shape[2], x.shape[3], count, views, int(relu))
         tables = (x, weight, bias, mask, small, mean, variance)
-        compiled(normalise, Shape(x.element_size()))(*_places(*tables, answer), *sizes)
+        compiled(normalise, Shape(x.element_size()))(*places(*tables, answer), *sizes)
         ctx.save_for_backward(*tables)
         ctx.sizes = sizes
         ctx.set_materialize_grads(False)
@@ -126,7 +110,7 @@ class BatchNorm(torch.autograd.Function):
         back, answer = gradients[0].contiguous(), _whole(tables[0], ctx.sizes[3])
         to_weight, to_bias = torch.zeros_like(tables[1]), torch.zeros_like(tables[2])
         code = compiled(normalise_back, Shape(back.element_size()))
-        code(*_places(*tables, back, answer, to_weight, to_bias), *ctx.sizes)
+        code(*places(*tables, back, answer, to_weight, to_bias), *ctx.sizes)
         return answer, to_weight, to_bias, *[None] * 5
 
 
@@ -137,7 +121,7 @@ class MaxPool(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, size: int) -> Tensor:
         channels, height, width, count = x.shape
         answer = x.new_empty(channels, height // size, width // size, count)
-        compiled(pool, Shape(x.element_size(), columns=size))(*_places(x, answer), *x.shape)
+        compiled(pool, Shape(x.element_size(), columns=size))(*places(x, answer), *x.shape)
         ctx.save_for_backward(x, answer)
         ctx.size = size
         return answer
@@ -147,7 +131,7 @@ class MaxPool(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, answer = ctx.saved_tensors
         back = torch.zeros_like(x)
-        tables = _places(x, answer, gradients[0].contiguous(), back)
+        tables = places(x, answer, gradients[0].contiguous(), back)
         compiled(pool_back, Shape(x.element_size(), columns=ctx.size))(*tables, *x.shape)
         return back, None
 
@@ -164,10 +148,6 @@ def _through_relu(back: Tensor, answer: Tensor) -> Tensor:
     """What passes back through a ReLU (and a mask) that answered `answer`."""
     passed: Tensor = torch.ops.aten.threshold_backward(back, answer, 0)
     return passed
-
-
-def _places(*tables: Tensor | None) -> tuple[int | None, ...]:
-    return tuple(None if table is None else table.data_ptr() for table in tables)
 
 
 def _again(x: Tensor, weight: Tensor, back: Tensor, biased: bool) -> tuple[Tensor, Tensor, Tensor | None]:
