@@ -80,6 +80,17 @@ def test_a_damaged_choice_is_taken_anew(tmp_path: Path, text: str) -> None:
     assert remembered(tmp_path / "choice") is None
 
 
+@pytest.mark.parametrize("how", ["swapped", "changed"])
+def test_a_choice_made_for_something_else_is_taken_anew(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "one.json"
+    remember(Choice("loop", "bf16", False, "measured", 1.0), path)
+    if how == "swapped":
+        path = path.rename(tmp_path / "two.json")
+    else:
+        path.write_text(path.read_text().replace("loop", "stacked"))
+    assert remembered(path) is None
+
+
 def test_a_choice_survives_its_file(tmp_path: Path) -> None:
     choice = Choice("stacked", "bf16", False, "measured", 1.0, 0.5)
     remember(choice, tmp_path / "choice")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Sequence
@@ -208,11 +209,11 @@ def shelved(tmp_path: Path) -> tuple[Path, PairModel, RoundData]:
     return tmp_path / "features", build_model(config_of(*FROZEN)).eval(), data
 
 
-def again(data: RoundData, folder: Path) -> RoundData:
+def again(data: RoundData, folder: Path, encoder: str = "some") -> RoundData:
     """The same examples for another process."""
     pool = data.used_images()[0]
     other = RoundData(pool, 0, data.scaling, CPU)
-    other.shelf = Shelf(folder, {"encoder": "some"}, [pool])
+    other.shelf = Shelf(folder, {"encoder": encoder}, [pool])
     return other
 
 
@@ -237,6 +238,28 @@ def test_damaged_features_are_encoded_anew(
     assert torch.equal(before, after)
     assert len(encoded) == 2 * once
     assert len(list(folder.rglob("*.*"))) == 3
+
+
+@pytest.mark.parametrize("moved", ["encoder", "name"])
+def test_features_from_elsewhere_are_encoded_anew(
+    moved: str, shelved: tuple[Path, PairModel, RoundData], encoded: list[bytes]
+) -> None:
+    folder, model, data = shelved
+    rows = torch.arange(data.image_count)
+    before, once = frozen.features_of(model, data)[0](rows), len(encoded)
+    (made,) = [path for path in folder.iterdir() if path.is_dir()]
+    if moved == "name":
+        for path in list(made.iterdir()):
+            path.rename(path.with_name(f"{'0' * 16}{path.suffix}"))
+    else:
+        frozen.features_of(model, again(data, folder, "another"))
+        (target,) = [path for path in folder.iterdir() if path.is_dir() and path != made]
+        shutil.rmtree(target)
+        made.rename(target)
+    encoded.clear()
+    asking = again(data, folder, "some" if moved == "name" else "another")
+    assert torch.equal(frozen.features_of(model, asking)[0](rows), before)
+    assert len(encoded) == once
 
 
 def test_features_that_another_process_is_making_are_waited_for(

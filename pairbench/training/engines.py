@@ -138,20 +138,25 @@ def _wait_for(lock: IO[str]) -> None:
 
 
 def remembered(path: Path) -> Choice | None:
-    """The choice that `remember` wrote to `path`."""
+    """The choice that `remember` wrote to `path`; None where the file is missing, damaged, or another one's."""
     try:
-        choice = Choice(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Choice(**found["choice"]) if found["checksum"] == _checksum(path, found["choice"]) else None
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    sound = choice.engine in ("loop", "stacked") and choice.precision in ("fp32", "bf16")
-    return choice if sound and isinstance(choice.compiled, bool) and isinstance(choice.why, str) else None
 
 
 def remember(choice: Choice, path: Path) -> None:
     """Write `choice` to `path`, whole or not at all."""
     draft = path.with_suffix(f".{os.getpid()}.part")
-    draft.write_text(json.dumps(asdict(choice)), encoding="utf-8")
+    content = asdict(choice)
+    draft.write_text(json.dumps({"choice": content, "checksum": _checksum(path, content)}), encoding="utf-8")
     draft.replace(path)
+
+
+def _checksum(path: Path, content: Any) -> str:
+    """Of `content`, where it lies: its name says what the choice was measured for."""
+    return hashlib.sha256(canonical([path.name, content]).encode()).hexdigest()
 
 
 def choose(config: RunConfig, device: torch.device, numbers: Sequence[int], rounds: int, splits_of: SplitsOf) -> Choice:

@@ -112,6 +112,8 @@ def segments(folder: Path, *, mend: bool = False) -> list[tuple[list[bytes], Ten
 def _read(seal: Path) -> tuple[list[bytes], Tensor]:
     """The segment that `seal` vouches for; a ValueError where it is damaged."""
     sums = json.loads(seal.read_text(encoding="utf-8"))
+    if sums["place"] != _place(seal):
+        raise ValueError("made for another encoder or name")
     for suffix in (".npy", ".names"):
         if _sum(seal.with_suffix(suffix)) != sums[suffix]:
             raise ValueError("damaged")
@@ -139,12 +141,17 @@ def _written(folder: Path, missing: dict[bytes, tuple[PairPool, int]], encode: E
         del table
         stem.with_suffix(".names").write_bytes(b"".join(names))
         draft.replace(stem.with_suffix(".npy"))
-        sums = {suffix: _sum(stem.with_suffix(suffix)) for suffix in (".npy", ".names")}
+        sums = {suffix: _sum(stem.with_suffix(suffix)) for suffix in (".npy", ".names")} | {"place": _place(stem)}
         draft.write_text(json.dumps(sums), encoding="utf-8")
         draft.replace(stem.with_suffix(".seal"))
     finally:
         draft.unlink(missing_ok=True)
     return _read(stem.with_suffix(".seal"))
+
+
+def _place(path: Path) -> str:
+    """What a seal says of where it lies: the folder stands for the encoder and its weights."""
+    return f"{path.parent.name}/{path.stem}"
 
 
 def _sum(path: Path) -> str:
