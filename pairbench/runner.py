@@ -214,6 +214,7 @@ class Run:
         )
         if job.tasks or job.timed:
             self._execute(job, left)
+            self.store.tidy({member.config.config_id for member in members})
         return self._results(timing, keep_models)
 
     def _with_unkept(self, left: list[list[int]], known: Known) -> list[list[int]]:

@@ -14,6 +14,7 @@ import os
 import secrets
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ from pairbench.record import SCHEMA, STATUSES, Record, checksum, key_of, misshap
 from pairbench.text import printable
 
 DEFAULT_STORE = "pairbench-results"
+# A draft becomes a record within seconds; one of this age was left by a process that was killed.
+DRAFT_SECONDS = 3600
 _FIELDS = {"schema": int, "config": dict, "config_id": str, "round": int, "seed": int, "status": str}
 _PARTS = {"metrics": dict, "curves": dict, "cost": dict, "environment": dict, "provenance": dict}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -157,6 +160,19 @@ class Store:
             StoreError: the folder cannot be written.
         """
         return self._claim(self.root / ".timing.claim")
+
+    def tidy(self, config_ids: Iterable[str]) -> None:
+        """Remove what killed processes left in the folders of these configs: claims that nobody holds, old drafts."""
+        old = time.time() - DRAFT_SECONDS
+        for config_id in config_ids:
+            for path in (self.root / config_id).glob(".*"):
+                with contextlib.suppress(OSError):
+                    if path.suffix == ".claim":
+                        claim = Claim.take(path)
+                        if claim is not None:
+                            claim.release()
+                    elif path.suffix == ".tmp" and path.stat().st_mtime < old:
+                        path.unlink()
 
     def _claim(self, path: Path) -> Claim | None:
         with self._writing():

@@ -275,6 +275,23 @@ def test_other_files_and_links_to_nowhere_are_disposable(store: Store, config: R
     assert rounds(store) == [0]
 
 
+def test_what_killed_processes_left_is_removed_and_what_lives_stays(store: Store, config: RunConfig) -> None:
+    store.write(simulated_record(config, 0, {"accuracy": 0.5}))
+    folder = store.root / config.config_id
+    abandoned, old, new = folder / ".1-0.claim", folder / ".0.json.1.a.tmp", folder / ".0.json.1.b.tmp"
+    for path in (abandoned, old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    held = store.claim(config.config_id, 2, "0" * 12)
+    assert held is not None
+    store.tidy([config.config_id, "never run"])
+    left = {path.name for path in folder.glob(".*")}
+    held.release()
+    assert new.name in left
+    assert len(left) == 2
+    assert len(store.read().records) == 1
+
+
 def test_damaged_files_are_set_aside_and_not_deleted(store: Store, config: RunConfig) -> None:
     (path,) = written(store, config)
     path.write_text("{")

@@ -160,7 +160,8 @@ def test_two_runs_of_the_same_suite_at_once_train_each_round_once(
     # A killed run had at most two rounds in hand.
     assert count <= trained <= count + 2 * killed, f"{trained} trainings of {count} rounds"
     assert begun <= count + 2 * killed + (2 * runs if engine == "auto" else 0), f"{begun} models began to train"
-    assert [path.name for path in root.rglob(".*")] == []
+    # The one that was killed may have been writing a record, whose draft is removed once it is old.
+    assert [path.name for path in root.rglob(".*") if not (killed and path.suffix == ".tmp")] == []
     print(
         f"\n{runs + killed} runs at once, {int(killed)} killed: {count} rounds, {trained} trainings to the end, "
         f"{begun} begun, equal results ({engine})"
