@@ -121,7 +121,7 @@ def _scores_once(
 ) -> Scores:
     two_channel = model.pairing == "two_channel"
     features = features_of(model, data) if looked_up(model, amounts) else None
-    embedded = [] if two_channel else _embed_once(model, data, amounts, generator, features)
+    embedded = [] if two_channel else _embed_once(model, data, amounts, generator, features, swap)
     parts, swapped = [], []
     for chunk in torch.arange(len(data), device=data.rows.device).split(PAIRS_AT_ONCE):
         batch = (
@@ -149,9 +149,23 @@ def _embed_examples(model: PairModel, images: Tensor) -> Tensor:
     return torch.cat([model.embed(piece) for piece in images.split(IMAGES_AT_ONCE)])
 
 
-def _picked(embedded: list[Tensor], rows: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class _Embedded:
+    """What one encoder made of images: a table (R, D), and for each image of the round its row there."""
+
+    table: Tensor
+    places: Tensor
+
+    def of(self, images: Tensor) -> Tensor:
+        """(N, ...) numbers of images -> (N, ..., D)."""
+        return self.table.index_select(0, self.places[images.flatten()]).view(*images.shape, -1)
+
+
+def _picked(embedded: list[_Embedded], rows: Tensor) -> Tensor:
     """(N, V, D), for each view of rows (N, V) the embedding that its encoder made of the image."""
-    return torch.stack([table[rows[:, view]] for view, table in enumerate(embedded)], dim=1)
+    if len(embedded) == 1:
+        return embedded[0].of(rows)
+    return torch.stack([made.of(rows[:, view]) for view, made in enumerate(embedded)], dim=1)
 
 
 def _embed_once(
@@ -160,22 +174,48 @@ def _embed_once(
     amounts: dict[Distortion, float],
     generator: torch.Generator,
     features: Sequence[Features] | None,
-) -> list[Tensor]:
-    """For each view the embeddings of all images of the round; one tensor for all views where they share weights."""
-    views = data.rows.shape[1]
-    shared = model.pairing == "siamese"
-    tables: list[list[Tensor]] = [[] for _ in range(1 if shared else views)]
-    for rows in torch.arange(data.image_count, device=data.rows.device).split(IMAGES_AT_ONCE):
+    swap: bool,
+) -> list[_Embedded]:
+    """For each view what its encoder makes of the images, those that it may be asked about; once if they share one."""
+    everything = torch.arange(data.image_count, device=data.rows.device)
+    if model.pairing == "siamese":
+        return [_embed_with(model, 0, data, everything, amounts, generator, features)]
+    found, state = [], generator.get_state()
+    for view in range(data.rows.shape[1]):
+        # The same distortions for each encoder.
+        generator.set_state(state)
+        wanted = everything if swap or amounts else torch.unique(data.rows[:, view])
+        found.append(_embed_with(model, view, data, wanted, amounts, generator, features))
+    return found
+
+
+def _embed_with(
+    model: PairModel,
+    view: int,
+    data: RoundData,
+    wanted: Tensor,
+    amounts: dict[Distortion, float],
+    generator: torch.Generator,
+    features: Sequence[Features] | None,
+) -> _Embedded:
+    table: Tensor | None = None
+    start = 0
+    for rows in wanted.split(IMAGES_AT_ONCE):
         if features is not None:
-            for number, table in enumerate(tables):
-                table.append(model.embed_features(features[number](rows), number))
-            continue
-        images = data.images(rows)
-        images = distort(images, amounts, generator, data.black) if amounts else images
-        for view, table in enumerate(tables):
-            table.append(model.embed_view(view, images))
-    joined = [torch.cat(table) for table in tables]
-    return joined * views if shared else joined
+            embeddings = model.embed_features(features[view](rows), view)
+        else:
+            images = data.images(rows)
+            images = distort(images, amounts, generator, data.black) if amounts else images
+            embeddings = model.embed_view(view, images)
+        if table is None:
+            table = embeddings.new_empty(len(wanted), embeddings.shape[1])
+        # Copied piece by piece: joined at the end, embeddings whose batch is last in memory take several times as long.
+        table[start : start + len(rows)] = embeddings
+        start += len(rows)
+    assert table is not None
+    places = wanted.new_empty(data.image_count)
+    places[wanted] = torch.arange(len(wanted), device=wanted.device)
+    return _Embedded(table, places)
 
 
 def _score(
