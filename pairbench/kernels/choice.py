@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
@@ -23,72 +24,93 @@ _NEAR = threading.local()
 
 
 def answers(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, mask: Tensor | None) -> Tensor:
-    """x (C, H, W, N), weight (K, C, R, S) and bias (K) -> (K, O, Q, N), after a ReLU and a mask (K, N) if any."""
-    (channels, height, width, count), (outputs, _, rows, columns) = x.shape, weight.shape
-    added = weight.new_zeros(outputs) if bias is None else bias.contiguous()
-    answer = x.new_empty(outputs, height - rows + 1, width - columns + 1, count)
+    """x (C, H, W, N), weight (K, C, R, S) and bias (K) -> (K, O, Q, N), after a ReLU and a mask (K, N) if any.
+
+    Here and below, all tables may have one more axis in front, for models that are trained at once.
+    """
+    (channels, height, width, count), (outputs, _, rows, columns) = x.shape[-4:], weight.shape[-4:]
+    models = len(x) if x.ndim > 4 else 1
+    added = weight.new_zeros(models, outputs) if bias is None else bias.contiguous()
+    answer = x.new_empty(*x.shape[:-4], outputs, height - rows + 1, width - columns + 1, count)
     shape = Shape(x.element_size(), channels_at_once(outputs), columns)
     sizes = (channels, height, width, count, outputs)
     if in_tiles(x, weight):
-        tables = (x, turned(weight), added, mask, _near(x, channels, outputs), answer)
-        compiled(winograd, shape)(*places(*tables), *sizes, int(relu))
+        near = _near(x, channels, outputs)
+        _run(compiled(winograd, shape), models, (x, turned(weight), added, mask, near, answer), *sizes, int(relu))
     else:
-        compiled(convolve, shape)(*places(x, weight.contiguous(), added, mask, answer), *sizes, rows, int(relu))
+        tables = (x, weight.contiguous(), added, mask, answer)
+        _run(compiled(convolve, shape), models, tables, *sizes, rows, int(relu))
     return answer
 
 
 def for_images(back: Tensor, weight: Tensor, x: Tensor, gated: bool) -> Tensor:
     """The gradient of x from that of the answers (K, O, Q, N); nothing where x is at most zero if it is `gated`."""
-    (channels, height, width, count), (outputs, _, rows, columns) = x.shape, weight.shape
+    (channels, height, width, count), (outputs, _, rows, columns) = x.shape[-4:], weight.shape[-4:]
+    models = len(x) if x.ndim > 4 else 1
     shape = Shape(x.element_size(), channels_at_once(channels), columns)
-    sizes, gate = (channels, height, width, count, outputs), x if gated else None
+    sizes, gate, found = (channels, height, width, count, outputs), x if gated else None, torch.empty_like(x)
     if in_tiles(x, weight):
-        found = torch.empty_like(x)
         tables = (back, turned(weight), gate, _near(x, channels, outputs), found)
-        compiled(winograd_to_images, shape)(*places(*tables), *sizes)
+        _run(compiled(winograd_to_images, shape), models, tables, *sizes)
     else:
-        found = torch.empty_like(x)
-        compiled(to_images, shape)(*places(back, weight.contiguous(), gate, found), *sizes, rows)
+        _run(compiled(to_images, shape), models, (back, weight.contiguous(), gate, found), *sizes, rows)
     return found
 
 
 def for_weights(back: Tensor, weight: Tensor, x: Tensor) -> Tensor:
     """The gradient of the weights (K, C, R, S) from that of the answers (K, O, Q, N)."""
-    (channels, height, width, count), (outputs, _, rows, columns) = x.shape, weight.shape
+    (channels, height, width, count), (outputs, _, rows, columns) = x.shape[-4:], weight.shape[-4:]
+    models, high = len(x) if x.ndim > 4 else 1, back.shape[-3]
     shape = Shape(x.element_size(), channels_at_once(outputs), columns)
     sizes = (channels, height, width, count, outputs)
     if not in_tiles(x, weight):
         found = torch.zeros_like(weight, memory_format=torch.contiguous_format)
-        lines = max(1, NEAR_BYTES // (shape.channels * back.shape[2] * count * x.element_size()))
-        compiled(to_weights, shape)(*places(x, back, found), *sizes, rows, lines)
+        lines = max(1, NEAR_BYTES // (shape.channels * back.shape[-2] * count * x.element_size()))
+        _run(compiled(to_weights, shape), models, (x, back, found), *sizes, rows, lines)
         return found
     lanes = this_machine().lanes(x.element_size())
     # Of one image and one row of tiles: a row of the numbers of each tile, for all channels.
-    each = TILE * (channels + outputs) * (back.shape[2] // 2) * x.element_size()
+    each = TILE * (channels + outputs) * (back.shape[-2] // 2) * x.element_size()
     images = min(count, max(2 * SECOND_BYTES // each // lanes * lanes, lanes))
-    lines = max(1, SECOND_BYTES // (each * images))
+    lines = min(high // 2, max(1, SECOND_BYTES // (each * images)))
     near = _workspace(x, each * images * lines // x.element_size() + 2 * TILE * lanes)
-    tiles = x.new_zeros(TILE * TILE, outputs, -(-channels // SUMMED) * SUMMED)
-    compiled(winograd_to_weights, shape)(*places(x, back, near, tiles), *sizes, images, lines)
-    found = tiles[..., :channels].reshape(TILE * TILE, -1).t() @ _turning(x.dtype)
-    return found.view(outputs, channels, rows, columns)
+    tiles = x.new_zeros(*x.shape[:-4], TILE * TILE, outputs, -(-channels // SUMMED) * SUMMED)
+    _run(compiled(winograd_to_weights, shape), models, (x, back, near, tiles), *sizes, images, lines)
+    found = tiles[..., :channels].flatten(-2).transpose(-1, -2) @ _turning(x.dtype)
+    return found.view(weight.shape)
 
 
 def in_tiles(x: Tensor, weight: Tensor) -> bool:
     """Whether Winograd's form computes this convolution, and is the faster one."""
-    (channels, height, width, _), (outputs, _, rows, columns) = x.shape, weight.shape
+    (channels, height, width, _), (outputs, _, rows, columns) = x.shape[-4:], weight.shape[-4:]
     even = (rows, columns) == (3, 3) and height % 2 == width % 2 == 0
     return even and min(channels, outputs) >= FEWEST_CHANNELS and channels * outputs >= FEWEST_PAIRS
 
 
 def turned(weight: Tensor) -> Tensor:
     """(K, C, 3, 3) -> (16, K, C): what each of the 16 numbers of a tile is multiplied by."""
-    return _turning(weight.dtype) @ weight.reshape(-1, 9).t()
+    return _turning(weight.dtype) @ weight.reshape(*weight.shape[:-4], -1, 9).transpose(-1, -2)
 
 
 def places(*tables: Tensor | None) -> tuple[int | None, ...]:
     """Where tables lie in memory, as machine code takes them."""
     return tuple(None if table is None else table.data_ptr() for table in tables)
+
+
+def _run(code: Callable[..., None], models: int, tables: Sequence[Tensor | None], *sizes: int) -> None:
+    """Call `code` for each of `models`, whose parts of every table lie one after the other; the workspace is one."""
+    if models == 1:
+        code(*places(*tables), *sizes)
+        return
+    kept = vars(_NEAR).values()
+    starts = places(*tables)
+    steps = [
+        0 if table is None or any(table is near for near in kept) else table.numel() * table.element_size() // models
+        for table in tables
+    ]
+    for number in range(models):
+        moved = (start and start + number * step for start, step in zip(starts, steps, strict=True))
+        code(*moved, *sizes)
 
 
 @cache

@@ -24,6 +24,8 @@ def lanes(kind: torch.dtype) -> int:
 class Convolution(torch.autograd.Function):
     """x (C, H, W, N) -> (K, O, Q, N): a convolution, and after it a ReLU and a mask (K, N) where they are asked for.
 
+    apply(x, weight, bias, relu, mask, scale, follows_relu, gated_later).
+
     The mask holds 0 or `scale`, and comes with a ReLU alone: what it hides is zero, so the answer itself shows where
     gradients pass. N is a multiple of the images in a vector.
 
@@ -33,21 +35,25 @@ class Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
         relu: bool,
         mask: Tensor | None,
-        scale: float,
-        follows_relu: bool,
-        gated_later: bool,
+        *_: Any,
     ) -> Tensor:
-        answer = choice.answers(x, weight, bias, relu, mask)
-        ctx.save_for_backward(x, weight, answer if relu and not gated_later else None)
-        ctx.follows_relu = follows_relu
-        ctx.biased, ctx.scale = bias is not None, scale
-        return answer
+        return choice.answers(x, weight, bias, relu, mask)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, bias, relu, _, ctx.scale, ctx.follows_relu, gated_later = inputs
+        ctx.save_for_backward(x, weight, output if relu and not gated_later else None)
+        ctx.biased = bias is not None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        answer: Tensor = Convolution.apply(*_in_front(info.batch_size, in_dims, inputs))
+        return answer, 0
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -55,12 +61,12 @@ class Convolution(torch.autograd.Function):
         # In one layout first: an operation over two layouts at once is several times slower.
         back = gradients[0].contiguous()
         back = back if answer is None else _through_relu(back, answer)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and x.ndim == 4:
             again = _again(x, weight, back * ctx.scale, ctx.biased)
             for_images = again[0] * (x > 0) if ctx.follows_relu else again[0]
             return for_images, *again[1:], *[None] * 5
         for_weight = choice.for_weights(back, weight, x)
-        for_bias = back.sum((1, 2, 3)) if ctx.biased else None
+        for_bias = back.sum((-3, -2, -1)) if ctx.biased else None
         for_images = None
         if ctx.needs_input_grad[0]:
             scaled = weight if ctx.scale == 1 else weight * ctx.scale
@@ -80,7 +86,6 @@ class BatchNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
         x: Tensor,
         weight: Tensor,
         bias: Tensor,
@@ -91,40 +96,60 @@ class BatchNorm(torch.autograd.Function):
         mask: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         answer, mean = _whole(x, count), x.new_empty(x.shape[0], views)
-        variance, small = torch.empty_like(mean), x.new_tensor([eps])
-        sizes = (x.shape[0], x.shape[1] * x.shape[2], x.shape[3], count, views, int(relu))
-        tables = (x, weight, bias, mask, small, mean, variance)
-        compiled(normalise, Shape(x.element_size()))(*places(*tables, answer), *sizes)
-        ctx.save_for_backward(*tables)
-        ctx.sizes = sizes
-        ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(mean, variance)
+        variance = torch.empty_like(mean)
+        tables = (x, weight, bias, mask, x.new_tensor([eps]), mean, variance, answer)
+        compiled(normalise, Shape(x.element_size()))(*places(*tables), *_sizes(x, count, views, relu))
         return answer, mean, variance
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        x, weight, bias, count, views, ctx.eps, relu, mask = inputs
+        ctx.save_for_backward(x, weight, bias, mask, *output[1:])
+        ctx.sizes = _sizes(x, count, views, relu)
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*output[1:])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        tables = ctx.saved_tensors
+        x, weight, bias, mask, *moments = ctx.saved_tensors
         if gradients[0] is None:
             return (None,) * 8
-        back, answer = gradients[0].contiguous(), _whole(tables[0], ctx.sizes[3])
-        to_weight, to_bias = torch.zeros_like(tables[1]), torch.zeros_like(tables[2])
-        code = compiled(normalise_back, Shape(back.element_size()))
-        code(*places(*tables, back, answer, to_weight, to_bias), *ctx.sizes)
+        back, answer = gradients[0].contiguous(), _whole(x, ctx.sizes[3])
+        to_weight, to_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+        tables = (x, weight, bias, mask, x.new_tensor([ctx.eps]), *moments, back, answer, to_weight, to_bias)
+        compiled(normalise_back, Shape(back.element_size()))(*places(*tables), *ctx.sizes)
         return answer, to_weight, to_bias, *[None] * 5
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        # Each channel is by itself, whichever model it belongs to.
+        apart = _in_front(info.batch_size, in_dims, inputs)
+        joined = [item.flatten(0, 1) if isinstance(item, Tensor) else item for item in apart]
+        found = BatchNorm.apply(*joined)
+        return tuple(item.unflatten(0, (info.batch_size, -1)) for item in found), (0, 0, 0)
 
 
 class MaxPool(torch.autograd.Function):
     """x (C, H, W, N) -> (C, H // size, W // size, N), the largest of each window of size x size."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, size: int) -> Tensor:
+    def forward(x: Tensor, size: int) -> Tensor:
         channels, height, width, count = x.shape
         answer = x.new_empty(channels, height // size, width // size, count)
         compiled(pool, Shape(x.element_size(), columns=size))(*places(x, answer), *x.shape)
-        ctx.save_for_backward(x, answer)
-        ctx.size = size
         return answer
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, ctx.size = inputs
+        ctx.save_for_backward(x, output)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        x, size = _in_front(info.batch_size, in_dims, inputs)
+        answer: Tensor = MaxPool.apply(x.flatten(0, 1), size)
+        return answer.unflatten(0, (info.batch_size, -1)), 0
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -134,6 +159,20 @@ class MaxPool(torch.autograd.Function):
         tables = places(x, answer, gradients[0].contiguous(), back)
         compiled(pool_back, Shape(x.element_size(), columns=ctx.size))(*tables, *x.shape)
         return back, None
+
+
+def _in_front(models: int, in_dims: tuple[int | None, ...], inputs: tuple[Any, ...]) -> list[Any]:
+    """`inputs` with the axis of the models in front of each tensor, one after the other in memory."""
+    return [
+        item
+        if not isinstance(item, Tensor)
+        else (item.expand(models, *item.shape) if place is None else item.movedim(place, 0)).contiguous()
+        for item, place in zip(inputs, in_dims, strict=True)
+    ]
+
+
+def _sizes(x: Tensor, count: int, views: int, relu: bool) -> tuple[int, ...]:
+    return x.shape[0], x.shape[1] * x.shape[2], x.shape[3], count, views, int(relu)
 
 
 def _whole(like: Tensor, count: int) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pairbench.kernels import functions
 
@@ -122,6 +123,10 @@ class FastLayer:
         channels, keep = self.convolution.out_channels, 1 - drop.p
         if not keep:
             return x.new_zeros(channels, x.shape[3]), 1.0
+        if several():
+            # Drawn at once for all models, which nothing that is written in place can be.
+            drawn = torch.full((channels, count), keep, dtype=x.dtype, device=x.device).bernoulli() / keep
+            return functional.pad(drawn, (0, x.shape[3] - count)), 1 / keep
         mask = x.new_zeros(channels, x.shape[3])
         mask[:, :count] = x.new_empty(count, channels, 1, 1).bernoulli_(keep).div_(keep)[:, :, 0, 0].t()
         return mask, 1 / keep
@@ -134,9 +139,10 @@ def _remember(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, each: int) -
     assert norm.momentum is not None
     with torch.no_grad():
         for view in range(mean.shape[1]):
-            norm.running_mean.lerp_(mean[:, view].to(norm.running_mean.dtype), norm.momentum)
             unbiased = variance[:, view] * (each / max(each - 1, 1))
-            norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
+            for kept, new in ((norm.running_mean, mean[:, view]), (norm.running_var, unbiased)):
+                # What lerp_ computes, which vmap has no rule for.
+                kept.add_((new.to(kept.dtype) - kept) * norm.momentum)
             if norm.num_batches_tracked is not None:
                 norm.num_batches_tracked.add_(1)
 
@@ -164,6 +170,14 @@ def suits(images: Tensor) -> bool:
         and images.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
         and 2 * len(images) >= functions.lanes(images.dtype)
-        # Under vmap a tensor is several at once.
-        and not torch._C._functorch.peek_interpreter_stack()
+        and several() is not None
     )
+
+
+def several() -> bool | None:
+    """Whether a tensor is here several at once, of models under one vmap; None under any other transformation."""
+    interpreter = torch._C._functorch.peek_interpreter_stack()
+    if interpreter is None:
+        return False
+    alone = interpreter.level() == 1 and interpreter.key() == torch._C._functorch.TransformType.Vmap
+    return True if alone else None

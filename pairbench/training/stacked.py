@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from pairbench.interfaces import PairBatch
 from pairbench.model import PairModel, build_model
 from pairbench.seeds import member_seed
 from pairbench.training.evaluation import Scores, metrics
+from pairbench.training.faster import fast
 from pairbench.training.frozen import looked_up
 from pairbench.training.gathering import Gathered
 from pairbench.training.loop import Diverged, Outcome, RoundSplits, append_curve, average_of, finished, scored, weights
@@ -248,17 +250,25 @@ class Stacked:
             raise NotStackable(reason or "its rounds have different numbers of training pairs")
         outcomes = {number: Outcome() for number in splits}
         stack = self.prepare({number: part.train for number, part in splits.items()})
-        self._train(stack, splits, outcomes, on_epoch)
+        with self.fast() as found:
+            self._train(stack, splits, outcomes, on_epoch)
         for number, outcome in outcomes.items():
             layers = [layer for layer in self.layers if layer.number == number]
             self.models = [weights(layer.model, layer.average) for layer in layers]
+            outcome.convolutions = "batch_last" if found else "library"
             try:
                 if not all(layer.alive for layer in layers):
                     raise Diverged
-                finished(self.config, self.models, splits[number], outcome)
+                with fast(self.config.train, self.device, *self.models):
+                    finished(self.config, self.models, splits[number], outcome)
             except Diverged:
                 outcome.status, outcome.metrics = "diverged", {}
             yield number, outcome
+
+    def fast(self) -> AbstractContextManager[bool]:
+        """Within it, convolutions of all models and their averages take their faster way; gives whether they have."""
+        models = [model for layer in self.layers for model in (layer.model, weights(layer.model, layer.average))]
+        return fast(self.config.train, self.device, *models)
 
     def prepare(self, data: Mapping[int, RoundData]) -> Stack:
         """New models for the rounds of `data`, stacked; `layers` says which is which."""
@@ -322,10 +332,11 @@ class Stacked:
 
     def stepper(self, stack: Stack, optimizers: Optimizers) -> Iterator[None]:
         """Training steps without end, one each time the next is asked for; nothing is kept."""
-        while True:
-            for batch in self._batches():
-                self._step(stack, optimizers, batch)
-                yield
+        with self.fast():
+            while True:
+                for batch in self._batches():
+                    self._step(stack, optimizers, batch)
+                    yield
 
     def _batches(self) -> Iterator[PairBatch]:
         """The batches of the next epoch with an axis for the rounds: images (R, N, V, C, H, W)."""
