@@ -358,6 +358,7 @@ def _stacked_step(config: RunConfig, device: torch.device, splits: Mapping[int, 
 def _median(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
     """The median seconds of each call after one that warms up; the calls take turns.
 
+    Each is timed at once after itself, since training finds in the caches what its last step left there.
     One thread is timed by its processor time, so that what else the machine does decides nothing.
     """
     for call in calls:
@@ -368,6 +369,9 @@ def _median(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
     seconds: list[list[float]] = [[] for _ in calls]
     for _ in range(repeats):
         for call, taken in zip(calls, seconds, strict=True):
+            call()
+            if on_gpu:
+                torch.cuda.synchronize()
             started = clock()
             call()
             if on_gpu:
