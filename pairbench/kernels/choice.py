@@ -18,7 +18,7 @@ NEAR_BYTES = 32 * 1024
 # Tables that are made to be used at once: what they and the weights take stays in the second cache.
 SECOND_BYTES = 512 * 1024
 # Turning tiles around costs additions for each channel, and saves products for each pair of them.
-FEWEST_CHANNELS, FEWEST_PAIRS = 8, 200
+FEWEST_CHANNELS, FEWEST_PAIRS = 8, 300
 
 _NEAR = threading.local()
 
