@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from pairbench.interfaces import PairBatch
 from pairbench.kernels import machine
+from pairbench.kernels.choice import in_tiles
 from pairbench.kernels.finding import fast_layers, fast_parts
 from pairbench.model import PairModel, build_model
 
@@ -97,6 +99,59 @@ def test_a_convolution_of_any_kernel_is_the_same(
         assert faster.stride(0) == 1, "the batch is last in memory"
         torch.testing.assert_close(torch.autograd.grad(faster, wanted, back), expected)
     torch.testing.assert_close(faster, answer)
+
+
+@pytest.mark.parametrize("channels", [(9, 37), (20, 17), (33, 64)])
+@pytest.mark.parametrize("shape", [(19, 8, 6), (33, 4, 4), (70, 10, 34), (1, 6, 4)])
+def test_a_convolution_in_tiles_is_the_same(channels: tuple[int, int], shape: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    (count, height, width), (inputs, outputs) = shape, channels
+    layers = nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.Conv2d(outputs, inputs, 3), nn.ReLU(), nn.Dropout2d(0.4)
+    ).double()
+    images = torch.randn(max(count, 4), inputs, height, width, dtype=torch.float64, requires_grad=True)
+    x, weight = (torch.empty(size) for size in ((inputs, height, width, count), (outputs, inputs, 3, 3)))
+    assert in_tiles(x, weight)
+    wanted = [images, *layers.parameters()]
+    torch.manual_seed(1)
+    answer = layers(images)
+    back = torch.randn_like(answer)
+    expected = torch.autograd.grad(answer, wanted, back)
+    torch.manual_seed(1)
+    with fast_layers(layers):
+        faster = layers(images)
+        torch.testing.assert_close(torch.autograd.grad(faster, wanted, back), expected)
+    torch.testing.assert_close(faster, answer)
+
+
+def test_tiles_lose_little_in_single_precision() -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(80, 160, 3)
+    images = torch.randn(64, 80, 4, 4)
+    exact = copy.deepcopy(layer).double()(images.double())
+    with fast_layers(layer):
+        found = layer(images).double()
+    plain = nn.Conv2d.forward(layer, images).double()
+    assert (found - exact).abs().max() < 4 * (plain - exact).abs().max()
+
+
+def test_models_of_one_vmap_drop_channels_of_their_own() -> None:
+    layers = nn.Sequential(nn.Conv2d(2, 50, 2), nn.ReLU(), nn.Dropout2d(0.4)).train()
+    weights = {name: torch.stack([item.detach().abs() + 0.1] * 3) for name, item in layers.named_parameters()}
+    images = torch.ones(3, 40, 2, 5, 5)
+    with fast_layers(layers):
+
+        def answer(own: dict[str, Tensor], images: Tensor) -> Tensor:
+            said: Tensor = torch.func.functional_call(layers, own, images)
+            return said
+
+        found = torch.func.vmap(answer, randomness="different")(weights, images)
+    kept = found[:, :, :, 0, 0] > 0
+    assert torch.equal(kept[..., None, None].expand_as(found), found > 0), "a channel is dropped whole"
+    assert not torch.equal(kept[0], kept[1])
+    assert 0.55 < kept.double().mean() < 0.65  # 6000 draws: a standard deviation of 0.006
+    expected = torch.func.functional_call(layers[0], {k[2:]: v[0] for k, v in weights.items()}, images[0]).relu() / 0.6
+    torch.testing.assert_close(found[0][kept[0]], expected[kept[0]])
 
 
 @pytest.mark.parametrize("size", [2, 3])

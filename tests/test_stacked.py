@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ CONFIGS = [
     "encoder=elman_rnn encoder.hidden=8",
     "encoder=deep_cnn encoder.channels=[4,8] encoder.batch_norm=[1,2] encoder.dropout=[0.2,0.3]",
     "encoder=deep_cnn encoder.channels=[4,4,4,4] encoder.batch_norm=[2] encoder.dropout=[]",
+    "encoder=deep_cnn encoder.channels=[3,20,18,9] encoder.batch_norm=[1,3] encoder.dropout=[]",
+    "encoder=cnn encoder.channels=[5,7,3] pairing=pseudo_siamese",
     "encoder=wide_cnn encoder.channels=[4,8] head=posterior",
     "encoder=residual_cnn encoder.channels=[4,8] head=concat_mlp",
     "encoder=cnn encoder.embedding_dim=7 loss=aux loss.classifier=linear",
@@ -60,7 +63,9 @@ def batches(engine: Stacked) -> list[PairBatch]:
     return [next(layer.sampler.epoch()) for layer in engine.layers]
 
 
-def both_gradients(config: RunConfig, rounds: int = 3) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def both_gradients(
+    config: RunConfig, rounds: int = 3, *, fast: bool = False
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """For each model of a stack its gradients and buffers after one step, trained alone and trained stacked."""
     engine = Stacked(config, CPU)
     engine.prepare({number: part.train for number, part in splits_of(config, rounds, torch.float64).items()})
@@ -79,11 +84,12 @@ def both_gradients(config: RunConfig, rounds: int = 3) -> tuple[list[dict[str, A
         model.zero_grad()
     supervises = config.loss.supervises_classes
     stack = Stack(models, lambda model: _Step(model, supervises, False, "cpu").double())
-    stack.backward(
-        torch.stack([batch.images for batch in drawn]),
-        torch.stack([batch.target for batch in drawn]),
-        torch.stack([batch.classes for batch in drawn]),
-    )
+    with engine.fast() if fast else nullcontext():
+        stack.backward(
+            torch.stack([batch.images for batch in drawn]),
+            torch.stack([batch.target for batch in drawn]),
+            torch.stack([batch.classes for batch in drawn]),
+        )
     together = [
         {
             name.removeprefix("model."): item.grad[row]
@@ -96,9 +102,10 @@ def both_gradients(config: RunConfig, rounds: int = 3) -> tuple[list[dict[str, A
     return alone, together
 
 
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("words", CONFIGS)
-def test_stacked_gradients_equal_separate_ones(words: str) -> None:
-    alone, together = both_gradients(config_of(*words.split(), *SMALL))
+def test_stacked_gradients_equal_separate_ones(words: str, fast: bool) -> None:
+    alone, together = both_gradients(config_of(*words.split(), *SMALL), fast=fast)
     assert [sorted(item) for item in together] == [sorted(item) for item in alone]
     for one, other in zip(alone, together, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-9, atol=1e-12)
