@@ -43,7 +43,7 @@ def answers(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, mask: Te
     return answer
 
 
-def for_images(back: Tensor, weight: Tensor, x: Tensor, gated: bool) -> Tensor:
+def images_gradient(back: Tensor, weight: Tensor, x: Tensor, gated: bool) -> Tensor:
     """The gradient of x from that of the answers (K, O, Q, N); nothing where x is at most zero if it is `gated`."""
     (channels, height, width, count), (outputs, _, rows, columns) = x.shape[-4:], weight.shape[-4:]
     models = len(x) if x.ndim > 4 else 1
@@ -57,7 +57,7 @@ def for_images(back: Tensor, weight: Tensor, x: Tensor, gated: bool) -> Tensor:
     return found
 
 
-def for_weights(back: Tensor, weight: Tensor, x: Tensor) -> Tensor:
+def weights_gradient(back: Tensor, weight: Tensor, x: Tensor) -> Tensor:
     """The gradient of the weights (K, C, R, S) from that of the answers (K, O, Q, N)."""
     (channels, height, width, count), (outputs, _, rows, columns) = x.shape[-4:], weight.shape[-4:]
     models, high = len(x) if x.ndim > 4 else 1, back.shape[-3]

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from pairbench.kernels import choice
-from pairbench.kernels.choice import places
+from pairbench.kernels.choice import answers, images_gradient, places, weights_gradient
 from pairbench.kernels.code import Shape, compiled, this_machine
 from pairbench.kernels.norm import normalise, normalise_back
 from pairbench.kernels.pooling import pool, pool_back
@@ -42,7 +41,7 @@ class Convolution(torch.autograd.Function):
         mask: Tensor | None,
         *_: Any,
     ) -> Tensor:
-        return choice.answers(x, weight, bias, relu, mask)
+        return answers(x, weight, bias, relu, mask)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -65,12 +64,12 @@ class Convolution(torch.autograd.Function):
             again = _again(x, weight, back * ctx.scale, ctx.biased)
             for_images = again[0] * (x > 0) if ctx.follows_relu else again[0]
             return for_images, *again[1:], *[None] * 5
-        for_weight = choice.for_weights(back, weight, x)
+        for_weight = weights_gradient(back, weight, x)
         for_bias = back.sum((-3, -2, -1)) if ctx.biased else None
         for_images = None
         if ctx.needs_input_grad[0]:
             scaled = weight if ctx.scale == 1 else weight * ctx.scale
-            for_images = choice.for_images(back, scaled, x, ctx.follows_relu)
+            for_images = images_gradient(back, scaled, x, ctx.follows_relu)
         if ctx.scale != 1:
             for_weight *= ctx.scale
             for_bias = for_bias * ctx.scale if for_bias is not None else None
