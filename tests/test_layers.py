@@ -85,6 +85,8 @@ TORCH = [
     "kernels.machine",
     "kernels.code",
     "kernels.convolution",
+    "kernels.winograd",
+    "kernels.choice",
     "kernels.norm",
     "kernels.pooling",
     "kernels.functions",
