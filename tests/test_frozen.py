@@ -135,6 +135,25 @@ def test_looking_up_gives_the_figures_of_encoding(
     assert fast == pytest.approx(slow, rel=1e-3, abs=1e-4)
 
 
+def test_a_million_pairs_over_ten_thousand_images_cost_ten_thousand_encodings(
+    tmp_path: Path, encoded: list[bytes]
+) -> None:
+    images, count = 10_000, 1_000_000
+    generator = torch.Generator().manual_seed(0)
+    pool = pairbench.PairPool(
+        torch.randint(1, 256, (images, 1, 8, 8), generator=generator).to(torch.uint8),
+        torch.cat([torch.arange(images).view(1, -1, 2), torch.randint(images, (1, count - images // 2, 2))], dim=1),
+        torch.randint(2, (1, count), generator=generator),
+        torch.randint(10, (images,), generator=generator),
+    )
+    data = RoundData(pool, 0, scaling("unit", pool, 0), CPU)
+    data.shelf = Shelf(tmp_path, {"encoder": "some"}, [pool])
+    config = config_of(*FROZEN)
+    scores = evaluation.evaluate([build_model(config)], data, config.train, supervises=False)
+    assert len(scores.logits) == count
+    assert len(encoded) == images
+
+
 def test_an_encoder_for_each_view_shares_the_features_of_equal_weights(
     store: Store, checkpoint: str, encoded: list[bytes]
 ) -> None:

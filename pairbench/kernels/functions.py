@@ -20,7 +20,19 @@ def lanes(kind: torch.dtype) -> int:
     return this_machine().lanes(kind.itemsize)
 
 
-class Convolution(torch.autograd.Function):
+class _Function(torch.autograd.Function):
+    """A function of torch that may be called within a vmap, too."""
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        # Outside of transformations without torch's look at the signature, which takes 45 microseconds a call.
+        if torch._C._are_functorch_transforms_active():
+            return super().apply(*args)
+        direct: Any = super(torch.autograd.Function, cls)
+        return direct.apply(*args)
+
+
+class Convolution(_Function):
     """x (C, H, W, N) -> (K, O, Q, N): a convolution, and after it a ReLU and a mask (K, N) where they are asked for.
 
     apply(x, weight, bias, relu, mask, scale, follows_relu, gated_later).
@@ -76,7 +88,7 @@ class Convolution(torch.autograd.Function):
         return for_images, for_weight, for_bias, *[None] * 5
 
 
-class BatchNorm(torch.autograd.Function):
+class BatchNorm(_Function):
     """x (C, H, W, N) -> the same shape and, for each view, mean and variance (C, V): batch norm over each view in turn.
 
     The first `count` images hold `views` equal parts one after the other; what is left of N is filled with zeros. A
@@ -129,7 +141,7 @@ class BatchNorm(torch.autograd.Function):
         return tuple(item.unflatten(0, (info.batch_size, -1)) for item in found), (0, 0, 0)
 
 
-class MaxPool(torch.autograd.Function):
+class MaxPool(_Function):
     """x (C, H, W, N) -> (C, H // size, W // size, N), the largest of each window of size x size."""
 
     @staticmethod
