@@ -219,7 +219,7 @@ def test_layers_are_their_own_again_afterwards() -> None:
         nn.Conv2d(4, 4, 3, dilation=2),
         nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
         nn.Conv2d(4, 4, (3, 9)),
-        nn.Sequential(nn.Conv2d(1, 64, 3), nn.Conv2d(64, 64, 3), nn.Conv2d(64, 128, 3)),
+        nn.Sequential(nn.Conv2d(1, 64, 5), nn.Conv2d(64, 64, 5), nn.Conv2d(64, 128, 5)),
         nn.Sequential(nn.Conv2d(4, 4, 3), nn.MaxPool2d(3, stride=2)),
         nn.Sequential(nn.Conv2d(4, 4, 3), nn.MaxPool2d(2, padding=1)),
         nn.Sequential(nn.Conv2d(4, 4, 3), nn.AdaptiveAvgPool2d(1)),

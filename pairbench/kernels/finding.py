@@ -117,8 +117,13 @@ def _plain_pooling(part: nn.Module) -> TypeGuard[nn.MaxPool2d]:
 
 
 def _fills_vectors(part: nn.Conv2d) -> bool:
-    """Whether torch's own convolution is as fast: with many channels in whole vectors."""
-    return part.in_channels >= MANY_CHANNELS and part.in_channels % 16 == 0 and part.out_channels % 16 == 0
+    """Whether torch's own convolution is as fast: with many channels in whole vectors, and no products to save."""
+    return (
+        part.kernel_size != (3, 3)
+        and part.in_channels >= MANY_CHANNELS
+        and part.in_channels % 16 == 0
+        and part.out_channels % 16 == 0
+    )
 
 
 def _usual(norm: nn.Module | None) -> bool:
