@@ -35,7 +35,8 @@ def words(axis: str, size: int) -> list[str]:
     if axis == "pairs":
         half = size // 2
         pairs = [f"dataset.train_pairs={half}", "dataset.validation_pairs=50", f"dataset.test_pairs={half}"]
-        return [*COMMON, *pairs, "train.rounds=1"]
+        # The bundled digits in pairs of the same or different ones: any number of pairs over 5000 images.
+        return ["dataset=digit_pairs", *COMMON, *pairs, "train.rounds=1"]
     if axis == "rounds":
         return [*COMMON, *SMALL, f"train.rounds={size}"]
     rates = ",".join(f"{0.0001 * (number + 1):.4f}" for number in range(size))

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from conftest import config_of
 
 from pairbench import DataError, MismatchError, PairTask
 from pairbench.config import resolve
@@ -276,3 +277,21 @@ def test_a_failed_download_leaves_no_folder_behind(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="cannot be downloaded"):
         MnistPairs(source="torchvision", root=str(tmp_path / "data")).digest()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "encoder=cnn encoder.kernel_size=15",
+        "encoder=cnn encoder.kernel_size=7",
+        "encoder=pooled_cnn encoder.kernel_size=12",
+        "encoder=deep_cnn encoder.channels=[1,1,1,1,1,1,1,1] encoder.dropout=[]",
+    ],
+)
+def test_the_mend_for_too_small_images_helps(words: str) -> None:
+    with pytest.raises(MismatchError, match="Use larger images or") as caught:
+        build_model(config_of(*words.split()))
+    mend = str(caught.value).rstrip(".").partition("such as ")[2].split()
+    changed = {word.partition("=")[0] for word in mend}
+    kept = [word for word in words.split() if word.partition("=")[0] not in changed]
+    assert build_model(config_of(*kept, *mend))

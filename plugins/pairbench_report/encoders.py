@@ -57,7 +57,14 @@ class Cnn(Encoder):
         """C -> channels ... -> flatten -> embedding_dim."""
         from pairbench_report import modules
 
-        _check_size("cnn", image_shape, len(self.channels) * (self.kernel_size - 1) + 1, "encoder.channels=[8]")
+        depth, smaller = len(self.channels), min(image_shape[1:])
+        kernel = (smaller - 1) // max(depth, 1) + 1
+        mend = (
+            "fewer layers, such as encoder.channels=[8]"
+            if self.kernel_size <= smaller
+            else f"smaller kernels, such as encoder.kernel_size={kernel}"
+        )
+        _check_size("cnn", image_shape, depth * (self.kernel_size - 1) + 1, mend)
         return modules.cnn(image_shape, self.channels, self.kernel_size, self.embedding_dim)
 
 
@@ -82,7 +89,9 @@ class PooledCnn(Encoder):
         """C -> channels -> pool, ReLU, pool, ReLU -> flatten -> hidden -> embedding_dim."""
         from pairbench_report import modules
 
-        _check_size("pooled_cnn", image_shape, self.kernel_size + 3, "encoder.kernel_size=3")
+        kernel = max(min(image_shape[1:]) - 3, 1)
+        mend = f"smaller kernels, such as encoder.kernel_size={kernel}"
+        _check_size("pooled_cnn", image_shape, self.kernel_size + 3, mend)
         return modules.pooled_cnn(
             image_shape, self.channels, self.kernel_size, self.hidden, self.dropout, self.embedding_dim
         )
@@ -141,7 +150,8 @@ class DeepCnn(Encoder):
         """C -> channels ... -> flatten -> embedding_dim."""
         from pairbench_report import modules
 
-        _check_size("deep_cnn", image_shape, 2 * len(self.channels) + 1, "encoder.channels=[8,16] encoder.dropout=[]")
+        mend = "fewer layers, such as encoder.channels=[8] encoder.dropout=[] encoder.batch_norm=[]"
+        _check_size("deep_cnn", image_shape, 2 * len(self.channels) + 1, mend)
         return modules.deep_cnn(
             image_shape,
             self.channels,
@@ -156,5 +166,5 @@ def _check_size(name: str, image_shape: ImageShape, smallest: int, mend: str) ->
     if min(height, width) < smallest:
         raise MismatchError(
             f"encoder '{name}' needs images of at least {smallest}x{smallest} pixels, got {height}x{width}. "
-            f"Use larger images or fewer layers, such as {mend}."
+            f"Use larger images or {mend}."
         )
