@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pairbench.interfaces import PairBatch
-from pairbench.kernels import machine
+from pairbench.kernels import choice, code, functions, machine
 from pairbench.kernels.choice import in_tiles
 from pairbench.kernels.finding import fast_layers, fast_parts
 from pairbench.model import PairModel, build_model
@@ -122,6 +122,24 @@ def test_a_convolution_in_tiles_is_the_same(channels: tuple[int, int], shape: tu
         faster = layers(images)
         torch.testing.assert_close(torch.autograd.grad(faster, wanted, back), expected)
     torch.testing.assert_close(faster, answer)
+
+
+@pytest.mark.parametrize("narrow", [code.Machine(32, 2), code.Machine(16, 4)])
+@pytest.mark.parametrize(
+    "words", ["encoder=deep_cnn encoder.channels=[3,18,20,9] encoder.batch_norm=[1,3]", "encoder=pooled_cnn"]
+)
+def test_processors_with_narrower_vectors_give_the_same(
+    narrow: code.Machine, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words += " encoder.dropout=[]" if "deep" in words else " encoder.dropout=0"
+    expected = gradients(model_of(words), plain, 13)
+    for room in (code, choice, functions):
+        monkeypatch.setattr(room, "this_machine", lambda: narrow)
+    code.compiled.cache_clear()
+    try:
+        torch.testing.assert_close(gradients(model_of(words), fast_layers, 13), expected, rtol=1e-8, atol=1e-10)
+    finally:
+        code.compiled.cache_clear()
 
 
 def test_tiles_lose_little_in_single_precision() -> None:
