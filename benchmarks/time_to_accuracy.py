@@ -1,6 +1,6 @@
 """Processor seconds of a round to pass the accuracy of the report's best model, 85.77 %, beside what that model takes.
 
-    python benchmarks/time_to_accuracy.py              # two minutes
+    python benchmarks/time_to_accuracy.py              # five minutes
     python benchmarks/time_to_accuracy.py --rounds 3   # fewer rounds of each
 
 The report's best model is trained by the obvious loop and by pairbench, at all of its 100 epochs; a small network with
@@ -36,7 +36,7 @@ RECIPES = {
 LOOP = "the report's best, obvious loop"
 
 
-def rounds_of(words: list[str], seed: int) -> tuple[float, float]:
+def one_round(words: list[str], seed: int) -> tuple[float, float]:
     """Accuracy and processor seconds of one round."""
     with tempfile.TemporaryDirectory(prefix="time-to-accuracy-") as store:
         result = pairbench.run(*words, "train.rounds=1", f"train.seed={seed}", workers=1, timing=False, store=store)[0]
@@ -58,7 +58,7 @@ def main() -> None:
         order.shuffle(turns)
         for turn in turns:
             if turn != LOOP:
-                taken[turn].append(rounds_of(RECIPES[turn], number))
+                taken[turn].append(one_round(RECIPES[turn], number))
             elif number < chosen.obvious_rounds:
                 (part,) = obvious([row], 1.0, 1, 1)["rows"]
                 taken[turn].append((part["accuracies"][0], part["seconds"]))

@@ -172,6 +172,17 @@ def test_models_of_one_vmap_drop_channels_of_their_own() -> None:
     torch.testing.assert_close(found[0][kept[0]], expected[kept[0]])
 
 
+def test_a_second_derivative_of_models_of_one_vmap_is_refused_and_not_left_out() -> None:
+    layer = nn.Conv2d(1, 2, 2).double()
+    weights = {name: torch.stack([item.detach()] * 2).requires_grad_() for name, item in layer.named_parameters()}
+    with fast_layers(layer):
+        answers = torch.func.vmap(lambda own, images: torch.func.functional_call(layer, own, images))(
+            weights, torch.rand(2, 16, 1, 4, 4, dtype=torch.float64)
+        )
+        with pytest.raises(RuntimeError, match="Batching rule not implemented"):
+            torch.autograd.grad(answers.square().sum(), list(weights.values()), create_graph=True)
+
+
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("shape", [(9, 8), (6, 6), (7, 3)])
 def test_pooling_picks_the_first_of_the_largest(size: int, shape: tuple[int, int]) -> None:

@@ -72,7 +72,10 @@ class Convolution(_Function):
         # In one layout first: an operation over two layouts at once is several times slower.
         back = gradients[0].contiguous()
         back = back if answer is None else _through_relu(back, answer)
-        if torch.is_grad_enabled() and x.ndim == 4:
+        if torch.is_grad_enabled():
+            if x.ndim > 4:
+                # In words that a stack takes for a reason to go without these layers.
+                raise RuntimeError("Batching rule not implemented for a second derivative with the batch last")
             again = _again(x, weight, back * ctx.scale, ctx.biased)
             for_images = again[0] * (x > 0) if ctx.follows_relu else again[0]
             return for_images, *again[1:], *[None] * 5

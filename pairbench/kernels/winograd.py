@@ -18,6 +18,9 @@ TILE = 4
 # Vectors of one table that are summed at once with those of another, for the weights.
 SUMMED = 4
 
+Triple = tuple[ir.Value, ir.Value, ir.Value]
+Along = Callable[[Function, Values], Values]
+
 
 def winograd(module: ir.Module, shape: Shape) -> None:
     """out (K, O, Q, N) of x (C, H, W, N), u (16, K, C) and b (K), then ReLU and a mask (K, N), where there are.
@@ -40,34 +43,21 @@ def winograd(module: ir.Module, shape: Shape) -> None:
         made = _Panel(code, seen.end, outputs, vectors)
 
         def tile(y: ir.Value, column: ir.Value) -> None:
-            def take(c: ir.Value, vector: ir.Value) -> None:
-                image = code.add(first, vector)
-                pixels = [
-                    [_pixel(code, x, (c, y, column, image), (i, j), (height, width, count)) for j in range(TILE)]
-                    for i in range(TILE)
-                ]
-                seen.write(c, vector, _both_ways(pixels, lambda line: _into(code, line)))
-
-            _each(code, channels, vectors, take)
+            corner = (y, column, first)
+            seen.take(x, corner, TILE, (height, width, count), _into)
             _product(code, u, (channels, code.whole(1)), made, seen)
 
-            def give(k: ir.Value, vector: ir.Value) -> None:
-                image = code.add(first, vector)
+            def write(value: ir.Value, target: ir.Value, k: ir.Value, image: ir.Value, *_: int) -> None:
                 bias = code.spread(code.scalar_at(code.address(b, k)))
-                answers = _both_ways(made.read(k, vector), lambda line: _out_of(code, line))
-                for i, line in enumerate(answers):
-                    for j, value in enumerate(line):
-                        value = code.rectified(code.build.fadd(value, bias), has_relu)
-                        place = (k, code.add(y, i), code.add(column, j), image)
-                        target = code.address(out, code.at(place, high, broad, count))
-                        with code.build.if_else(has_mask) as (masked, plain):
-                            with masked:
-                                factor = code.images(code.address(mask, code.at((k, image), count)), 1)[0]
-                                code.store([code.build.fmul(value, factor)], target)
-                            with plain:
-                                code.store([value], target)
+                value = code.rectified(code.build.fadd(value, bias), has_relu)
+                with code.build.if_else(has_mask) as (masked, plain):
+                    with masked:
+                        factor = code.images(code.address(mask, code.at((k, image), count)), 1)[0]
+                        code.store([code.build.fmul(value, factor)], target)
+                    with plain:
+                        code.store([value], target)
 
-            _each(code, outputs, vectors, give)
+            made.give(out, corner, (high, broad, count), _out_of, write)
 
         _tiles(code, high, broad, tile)
 
@@ -103,27 +93,15 @@ def winograd_to_images(module: ir.Module, shape: Shape) -> None:
         made = _Panel(code, back.end, channels, vectors)
 
         def tile(y: ir.Value, column: ir.Value) -> None:
-            def take(k: ir.Value, vector: ir.Value) -> None:
-                image = code.add(first, vector)
-                pixels = [
-                    [_pixel(code, g, (k, y, column, image), (i, j), (high, broad, count)) for j in range(2)]
-                    for i in range(2)
-                ]
-                back.write(k, vector, _both_ways(pixels, lambda line: _back_out_of(code, line)))
-
-            _each(code, outputs, vectors, take)
+            corner = (y, column, first)
+            back.take(g, corner, 2, (high, broad, count), _back_out_of)
             _product(code, u, (code.whole(1), channels), made, back)
 
-            def give(c: ir.Value, vector: ir.Value) -> None:
-                image = code.add(first, vector)
-                for i, line in enumerate(_both_ways(made.read(c, vector), lambda line: _back_into(code, line))):
-                    for j, value in enumerate(line):
-                        place = (c, code.add(y, i), code.add(column, j), image)
-                        target = code.address(dx, code.at(place, height, width, count))
-                        before = code.build.select(seen(y, column, i, j), code.images(target, 1)[0], code.zero())
-                        code.store([code.build.fadd(before, value)], target)
+            def write(value: ir.Value, target: ir.Value, _c: ir.Value, _image: ir.Value, i: int, j: int) -> None:
+                before = code.build.select(seen(y, column, i, j), code.images(target, 1)[0], code.zero())
+                code.store([code.build.fadd(before, value)], target)
 
-            _each(code, channels, vectors, give)
+            made.give(dx, corner, (height, width, count), _back_into, write)
 
         _tiles(code, high, broad, tile)
 
@@ -265,15 +243,35 @@ class _Panel:
         number = self.code.add(self.code.mul(table, self.size), self.code.add(self.code.mul(row, self.width), image))
         return self.code.address(self.start, number)
 
-    def write(self, row: ir.Value, image: ir.Value, values: Sequence[Values]) -> None:
-        """Write 4x4 vectors, each into its table."""
-        for table, value in enumerate(value for line in values for value in line):
-            self.code.store([value], self.place(self.code.whole(table), row, image))
+    def take(self, table: ir.Value, corner: Triple, side: int, sizes: Triple, along: Along) -> None:
+        """Turn the pixels of a tile around, `side` by `side` from its upper left corner (y, x, first image)."""
+        code, (y, column, first) = self.code, corner
 
-    def read(self, row: ir.Value, image: ir.Value) -> list[Values]:
-        """The 4x4 vectors of all tables."""
-        places = [[self.code.whole(TILE * i + j) for j in range(TILE)] for i in range(TILE)]
-        return [[self.code.images(self.place(table, row, image), 1)[0] for table in line] for line in places]
+        def one(row: ir.Value, vector: ir.Value) -> None:
+            start = (row, y, column, code.add(first, vector))
+            pixels = [[_pixel(code, table, start, (i, j), sizes) for j in range(side)] for i in range(side)]
+            numbers = (value for line in _both_ways(code, pixels, along) for value in line)
+            for number, value in enumerate(numbers):
+                code.store([value], self.place(code.whole(number), row, vector))
+
+        _each(code, self.rows, self.vectors, one)
+
+    def give(self, table: ir.Value, corner: Triple, sizes: Triple, along: Along, write: Callable[..., None]) -> None:
+        """write(value, where it belongs in `table`, row, image, i, j) for each pixel that the 16 tables turn into."""
+        code, (y, column, first) = self.code, corner
+
+        def one(row: ir.Value, vector: ir.Value) -> None:
+            image = code.add(first, vector)
+            numbers = [
+                [code.images(self.place(code.whole(TILE * i + j), row, vector), 1)[0] for j in range(TILE)]
+                for i in range(TILE)
+            ]
+            for i, line in enumerate(_both_ways(code, numbers, along)):
+                for j, value in enumerate(line):
+                    place = (row, code.add(y, i), code.add(column, j), image)
+                    write(value, code.address(table, code.at(place, *sizes)), row, image, i, j)
+
+        _each(code, self.rows, self.vectors, one)
 
 
 def _product(code: Function, u: ir.Value, steps: tuple[ir.Value, ir.Value], made: _Panel, seen: _Panel) -> None:
@@ -320,17 +318,17 @@ def _pixel(
     table: ir.Value,
     start: tuple[ir.Value, ir.Value, ir.Value, ir.Value],
     offset: tuple[int, int],
-    sizes: tuple[ir.Value, ir.Value, ir.Value],
+    sizes: Triple,
 ) -> ir.Value:
     row, y, column, image = start
     place = (row, code.add(y, offset[0]), code.add(column, offset[1]), image)
     return code.images(code.address(table, code.at(place, *sizes)), 1)[0]
 
 
-def _both_ways(values: Sequence[Values], along: Callable[[Values], Values]) -> list[Values]:
+def _both_ways(code: Function, values: Sequence[Values], along: Along) -> list[Values]:
     """`along` over each column, and then over each row."""
-    columns = [along(list(column)) for column in zip(*values, strict=True)]
-    return [along(list(row)) for row in zip(*columns, strict=True)]
+    columns = [along(code, list(column)) for column in zip(*values, strict=True)]
+    return [along(code, list(row)) for row in zip(*columns, strict=True)]
 
 
 def _into(code: Function, d: Values) -> Values:
