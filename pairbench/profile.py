@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pairbench.config import RunConfig
 from pairbench.model import PairModel, build_model
-from pairbench.training.optim import build_optimizer, build_schedule
+from pairbench.training.optim import build_optimizer, build_schedule, try_options
 from pairbench.training.sampling import check_sampling
 
 
@@ -35,6 +35,7 @@ def profile(config: RunConfig) -> Profile:
     torch.manual_seed(0)
     model = build_model(config)
     optimizer = build_optimizer(config.train, model)
+    try_options(config.train)
     build_schedule(config.train, optimizer, 1)
     members, copies = config.train.members, max(1, config.train.tta)
     parameters = members * sum(parameter.numel() for parameter in model.parameters())

@@ -341,6 +341,19 @@ def test_a_wrong_optimiser_or_schedule_names_the_mend(options, message):
         build_schedule(train, build_optimizer(train, build_model(resolve({"encoder": "cnn"}))), 10)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": "muon", "optimizer_options": "[ns_coefficients=polar]"}, "muon refuses.*'polar'.*Mend"),
+        ({"schedule": "ReduceLROnPlateau", "schedule_options": "[patience=x]"}, "Plateau refuses.*Mend"),
+        ({"schedule": "onecycle", "schedule_options": "[total_steps=5]"}, "5 steps.*Mend"),
+    ],
+)
+def test_options_that_only_a_first_step_reads_are_refused_before_training(options, message):
+    with pytest.raises(MismatchError, match=message):
+        profile(resolve({"encoder": "mlp"} | {f"train.{key}": value for key, value in options.items()}))
+
+
 def rates(**options):
     train = TrainOptions(learning_rate=1.0, epochs=4, optimizer="sgd", **options)
     optimizer = build_optimizer(train, build_model(resolve({"encoder": "cnn"})))

@@ -21,6 +21,8 @@ _REFUSED = {"lbfgs", "adahessian", "sparseadam", "optimizer"}
 _ELEMENTWISE = {"adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop", "rprop", "sgd"}
 # torch's Muon takes matrices alone; timm's flattens convolutions and gives the rest to AdamW.
 _TIMMS_OWN = {"muon"}
+# A matrix, a bias and a convolution: optimisers treat each kind in its own way.
+_SHAPES = ((4, 4), (4,), (4, 4, 3, 3))
 # torch's StepLR and MultiStepLR go by their own names.
 _TIMMS_SCHEDULES = {"step", "multistep", "plateau", "poly", "tanh"}
 
@@ -65,10 +67,40 @@ def optimizer_over(trainable: list[nn.Parameter], train: TrainOptions, *, stacke
     except MismatchError:
         raise
     except (TypeError, ValueError, AssertionError, ImportError) as error:
-        raise MismatchError(
-            f"train.optimizer={train.optimizer} refuses its options: {_one_line(error)}. "
-            "Mend train.optimizer_options, train.learning_rate or train.weight_decay."
-        ) from error
+        raise _refused(train, error) from error
+
+
+def try_options(train: TrainOptions) -> None:
+    """Take first steps over a few small parameters, since some options are read by these alone.
+
+    Raises:
+        MismatchError: the optimiser or the schedule cannot be had, or its first steps fail.
+    """
+    if not train.optimizer_options and not train.schedule_options:
+        return
+    some = [nn.Parameter(torch.ones(shape)) for shape in _SHAPES]
+    optimizer = optimizer_over(some, train)
+    schedule = build_schedule(train, optimizer, 1)
+    for parameter in some:
+        parameter.grad = torch.ones_like(parameter)
+    # Whatever is raised here would be raised in each round.
+    try:
+        optimizer.step()
+    except Exception as error:
+        raise _refused(train, error) from error
+    try:
+        schedule.step()
+        for done in (1, 2):
+            schedule.epoch(done, 1.0)
+    except Exception as error:
+        raise _refused_schedule(train, error) from error
+
+
+def _refused(train: TrainOptions, error: Exception) -> MismatchError:
+    return MismatchError(
+        f"train.optimizer={train.optimizer} refuses its options: {_one_line(error)}. "
+        "Mend train.optimizer_options, train.learning_rate or train.weight_decay."
+    )
 
 
 def _groups(parameters: list[nn.Parameter], train: TrainOptions, matrix: int) -> list[dict[str, Any]]:
@@ -125,6 +157,8 @@ def build_schedule(train: TrainOptions, optimizer: Optimizer, steps_per_epoch: i
             options: dict[str, Any] = {"max_lr": train.learning_rate, "total_steps": total} | dict(
                 train.schedule_options
             )
+            if options["total_steps"] < total:
+                raise ValueError(f"it would end after {options['total_steps']} steps, and a round takes {total} or more")
             return Schedule(step=lr_scheduler.OneCycleLR(optimizer, **options).step)
         if name in _TIMMS_SCHEDULES:
             return _timm_schedule(train, optimizer)
@@ -136,9 +170,13 @@ def build_schedule(train: TrainOptions, optimizer: Optimizer, steps_per_epoch: i
     except MismatchError:
         raise
     except (TypeError, ValueError, AttributeError) as error:
-        raise MismatchError(
-            f"train.schedule={train.schedule} refuses its options: {_one_line(error)}. Mend train.schedule_options."
-        ) from error
+        raise _refused_schedule(train, error) from error
+
+
+def _refused_schedule(train: TrainOptions, error: Exception) -> MismatchError:
+    return MismatchError(
+        f"train.schedule={train.schedule} refuses its options: {_one_line(error)}. Mend train.schedule_options."
+    )
 
 
 def _share(name: str, done: int, warmup: int, total: int) -> float:
