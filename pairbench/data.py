@@ -1,15 +1,12 @@
-"""Pools on disk and on the device: saved once, memory-mapped by every worker, scaled as a round asks."""
+"""Pools on the device, scaled as a round asks, and what is checked of them."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +14,6 @@ from pairbench.errors import DataError
 from pairbench.interfaces import PairBatch, PairPool, PairTask
 
 MATERIALISE_BYTES = 512 * 2**20
-_PARTS = ("images", "pairs", "target", "classes")
 
 
 @dataclass(frozen=True)
@@ -114,37 +110,6 @@ def scaling(normalize: str, pool: PairPool, number: int) -> Scaling:
     deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
     deviation[deviation == 0] = 1.0
     return Scaling(mean.float().view(-1, 1, 1), deviation.reciprocal().float().view(-1, 1, 1))
-
-
-def save_pool(pool: PairPool, folder: Path) -> None:
-    """Write `pool` below `folder` as one .npy file a part; images that lie in a file already are linked to."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in _PARTS:
-        file = folder / f"{part}.npy"
-        if part == "images" and pool.images_file is not None and _linked(pool.images_file.absolute(), file):
-            continue
-        np.save(file, getattr(pool, part).cpu().numpy())
-    if pool.folds is not None:
-        np.save(folder / "folds.npy", pool.folds.cpu().numpy())
-
-
-def _linked(source: Path, file: Path) -> bool:
-    """Whether `file` now leads to what is in `source`."""
-    # A hard link outlives the other name of the file, but does not reach another file system.
-    for link in (file.hardlink_to, file.symlink_to):
-        with contextlib.suppress(OSError, NotImplementedError):
-            link(source)
-            return True
-    return False
-
-
-def open_pool(folder: Path) -> PairPool:
-    """The pool that `save_pool` wrote, memory-mapped: pages are shared by all processes that open it."""
-    # Copy-on-write, since torch warns about read-only arrays; nothing writes to them.
-    parts: dict[str, Any] = {part: torch.from_numpy(np.load(folder / f"{part}.npy", mmap_mode="c")) for part in _PARTS}
-    if (folder / "folds.npy").exists():
-        parts["folds"] = torch.from_numpy(np.load(folder / "folds.npy"))
-    return PairPool(**parts)
 
 
 def check_pool(pool: PairPool, task: PairTask, rounds: int, name: str) -> None:

@@ -18,7 +18,7 @@ import torch
 from pairbench import interfaces
 from pairbench.claims import alone, claimed, untimed
 from pairbench.config import RunConfig
-from pairbench.data import RoundData, check_pool, open_pool, save_pool, scaling, shared_images
+from pairbench.data import RoundData, check_pool, scaling, shared_images
 from pairbench.environment import machine
 from pairbench.errors import DataError, InputError, StoreError
 from pairbench.interfaces import PairPool
@@ -28,6 +28,7 @@ from pairbench.limits import limit_memory
 from pairbench.model import PairModel
 from pairbench.peak import peak_mib
 from pairbench.plan import Job, Member, Task, block_of
+from pairbench.pools import KeptPools, save_pool
 from pairbench.profile import Profile, profile
 from pairbench.record import Record, make_record
 from pairbench.registry import reason_of
@@ -131,7 +132,7 @@ def _last_round(job: Job, task: Task) -> int:
     return max(task.rounds) if config.train.engine == "loop" else max(*task.rounds, *block_of(task, config))
 
 
-def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit, choice: Choice) -> None:
+def train(job: Job, task: Task, pools: KeptPools, cost: Profile, emit: Emit, choice: Choice) -> None:
     """Train the rounds of `task` and write each to the store as soon as it has ended.
 
     Raises:
@@ -143,7 +144,7 @@ def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit, choice:
     torch.set_num_threads(job.threads)
     # What a stack draws depends on all of its rounds, so rounds that are there already are trained along.
     numbers = block_of(task, config) if choice.engine == "stacked" else task.rounds
-    splits_of = _splits(job, number, folder, device)
+    splits_of = _splits(job, number, pools, device)
     rounds = train_rounds(config, device, choice, numbers, splits_of, _teller(config, number, emit))
     started, shared = time.process_time(), 0.0
     for trained in rounds:
@@ -153,6 +154,7 @@ def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit, choice:
             started = time.process_time()
         if index not in task.rounds:
             continue
+        pools.check()
         if trained.outcome is None:
             assert trained.error is not None
             _reraise(trained.error)
@@ -176,16 +178,16 @@ def train(job: Job, task: Task, folder: Path, cost: Profile, emit: Emit, choice:
             )
             if job.keep_models and outcome.status == "finished":
                 # Before the record, so that a round that is there has its model.
-                _keep_model(store, member, index, trained.models, folder, record)
+                _keep_model(store, member, index, trained.models, pools, record)
             store.write(record, replace=job.replace)
             emit({"event": "round", "member": number, "round": index, "record": record})
         started = time.process_time()
 
 
 def _keep_model(
-    store: Store, member: Member, index: int, models: Sequence[PairModel], folder: Path, record: Record
+    store: Store, member: Member, index: int, models: Sequence[PairModel], pools: KeptPools, record: Record
 ) -> None:
-    used = scaling(member.config.train.normalize, open_pool(folder / "train"), index)
+    used = scaling(member.config.train.normalize, pools.splits["train"], index)
     path = model_path(store, member.config.config_id, index, member.round_keys()[index])
     keep(path, packed(member.config, models, used, record))
 
@@ -201,15 +203,15 @@ def train_unclaimed(job: Job, task: Task, folder: Path, cost: Profile, emit: Emi
     config = job.members[task.member].config
     torch.set_num_threads(job.threads)
     device = choose_device(config.train.device)
-    choice = settle(
-        config, device, task.rounds, _splits(job, task.member, folder, device), choice_file(folder, task.member)
-    )
+    pools = KeptPools(folder)
+    splits_of = _splits(job, task.member, pools, device)
+    choice = settle(config, device, task.rounds, splits_of, choice_file(folder, task.member))
     if choice.engine == "loop" and len(task.rounds) > 1 and not config.train.carry_over:
         emit({"event": "split", "member": task.member, "rounds": list(task.rounds)})
         return
     with claimed(job, task, emit, wait=wait) as mine:
         if mine.rounds:
-            train(job, mine, folder, cost, emit, choice)
+            train(job, mine, pools, cost, emit, choice)
 
 
 def choice_file(folder: Path, member: int) -> Path:
@@ -245,9 +247,9 @@ def take_timings(job: Job, numbers: list[int], emit: Emit) -> None:
             emit({"event": "timing", "member": number, "timing": timing})
 
 
-def _splits(job: Job, number: int, folder: Path, device: torch.device) -> Callable[[int], RoundSplits]:
-    """A function that gives the examples of a round of member `number` from the pools in `folder`."""
-    pools: dict[str, PairPool] = {split: open_pool(folder / split) for split in interfaces.SPLITS}
+def _splits(job: Job, number: int, kept: KeptPools, device: torch.device) -> Callable[[int], RoundSplits]:
+    """A function that gives the examples of a round of member `number` from the pools that are kept."""
+    pools = kept.splits
     train, shelf = job.members[number].config.train, _shelf(job, number, list(pools.values()), device)
 
     def splits_of(index: int) -> RoundSplits:

@@ -30,7 +30,8 @@ def plugin(tmp_path_factory) -> Path:
     (folder / "wrongdoers.py").write_text(
         textwrap.dedent(
             '''
-            import os, sys, time
+            import os, sys, tempfile, time
+            from pathlib import Path
             import pairbench
 
             class Wrong(pairbench.Encoder):
@@ -55,6 +56,9 @@ def plugin(tmp_path_factory) -> Path:
                                 if self.how == "quit": sys.exit("had enough")
                                 if self.how == "kill": os.kill(os.getpid(), 9)
                                 if self.how == "hang": time.sleep(600)
+                                if self.how == "spoil":
+                                    for path in Path(tempfile.gettempdir()).rglob("train/target.npy"):
+                                        path.write_bytes(path.read_bytes()[:-8] + bytes(8))
                                 if self.how == "raise": raise RuntimeError("no more")
                             out = self.linear(images.flatten(1))
                             if self.how == "nan": out = out * float("nan")
@@ -104,6 +108,18 @@ def test_a_component_that_goes_wrong_fails_only_its_own_rounds(plugin, tmp_path)
     assert "expected a tensor (1, D)" in reasons["shape"]
     assert "no more" in results["raise"]["error"]["traceback"]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_nothing_is_made_of_pools_that_change_while_they_are_trained_with(plugin, tmp_path, monkeypatch, workers):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    words = [*SMALL[1:], "encoder=wrong", "encoder.how=spoil", "--no-timing", "--workers", workers]
+    done = run(tmp_path / "store", *words, path=plugin)
+    assert done.returncode == 1
+    assert "were changed or removed meanwhile" in done.stderr.splitlines()[-1]
+    assert "run the same command again" in done.stderr
+    assert not Store(tmp_path / "store").read().records
 
 
 def test_workers_give_the_same_records_as_this_process_and_resume_trains_nothing_twice(tmp_path):

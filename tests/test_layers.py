@@ -81,6 +81,7 @@ TORCH = [
     "downloads",
     "metrics",
     "data",
+    "pools",
     "model",
     "kernels.machine",
     "kernels.code",

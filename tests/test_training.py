@@ -11,10 +11,11 @@ import torch
 
 from pairbench import MismatchError, PairPool, PairTask
 from pairbench.config import Augment, TrainOptions, resolve
-from pairbench.data import RoundData, check_pool, open_pool, save_pool, scaling, shared_images
+from pairbench.data import RoundData, check_pool, scaling, shared_images
 from pairbench.errors import DataError
 from pairbench.metrics import answer_metrics, class_accuracy
 from pairbench.model import ShapeError, build_model
+from pairbench.pools import open_pool, save_pool
 from pairbench.profile import profile
 from pairbench.training.augmentation import distort
 from pairbench.training.evaluation import evaluate, evaluate_in_training_mode

@@ -158,7 +158,7 @@ def build_schedule(train: TrainOptions, optimizer: Optimizer, steps_per_epoch: i
                 train.schedule_options
             )
             if options["total_steps"] < total:
-                raise ValueError(f"it would end after {options['total_steps']} steps, and a round takes {total} or more")
+                raise ValueError(f"it ends after {options['total_steps']} steps, and a round takes {total} or more")
             return Schedule(step=lr_scheduler.OneCycleLR(optimizer, **options).step)
         if name in _TIMMS_SCHEDULES:
             return _timm_schedule(train, optimizer)
