@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C._functorch import (
+    CVmapInterpreterPtr,
+    TransformType,
+    _add_batch_dim,
+    _unwrap_batched,
+    peek_interpreter_stack,
+    pop_dynamic_layer_stack,
+    push_dynamic_layer_stack,
+)
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
@@ -20,16 +29,54 @@ def lanes(kind: torch.dtype) -> int:
     return this_machine().lanes(kind.itemsize)
 
 
+class _Stacked(NamedTuple):
+    """What a rule for vmap is told."""
+
+    batch_size: int
+
+
 class _Function(torch.autograd.Function):
-    """A function of torch that may be called within a vmap, too."""
+    """A function of torch that may be called within a vmap, too.
+
+    torch looks at signatures and nested arguments at each call, which takes longer than a small layer. So outside of
+    transformations, and for one vmap alone, the same parts are called as a function in torch's older form.
+    """
+
+    plain: type[torch.autograd.Function]
+
+    def __init_subclass__(cls) -> None:
+        parts: Any = cls
+
+        class Plain(torch.autograd.Function):
+            backward = staticmethod(cls.backward)
+
+            @staticmethod
+            def forward(ctx: Any, *args: Any) -> Any:
+                answer = parts.forward(*args)
+                parts.setup_context(ctx, args, answer)
+                return answer
+
+        Plain.__name__ = cls.__name__
+        cls.plain = Plain
 
     @classmethod
     def apply(cls, *args: Any) -> Any:
-        # Outside of transformations without torch's look at the signature, which takes 45 microseconds a call.
-        if torch._C._are_functorch_transforms_active():
+        interpreter = peek_interpreter_stack()
+        if interpreter is None:
+            return cls.plain.apply(*args)
+        if interpreter.level() > 1 or interpreter.key() != TransformType.Vmap:
             return super().apply(*args)
-        direct: Any = super(torch.autograd.Function, cls)
-        return direct.apply(*args)
+        pairs = [_unwrap_batched(item, 1) if isinstance(item, Tensor) else (item, None) for item in args]
+        info = _Stacked(CVmapInterpreterPtr(interpreter).batchSize())
+        rule: Any = cls.vmap
+        layer = pop_dynamic_layer_stack()
+        try:
+            found, places = rule(info, tuple(place for _, place in pairs), *(item for item, _ in pairs))
+        finally:
+            push_dynamic_layer_stack(layer)
+        if isinstance(found, Tensor):
+            return _add_batch_dim(found, places, 1)
+        return tuple(_add_batch_dim(item, place, 1) for item, place in zip(found, places, strict=True))
 
 
 class Convolution(_Function):
