@@ -44,6 +44,9 @@ FEATURES = ".embeddings"
 Emit = Callable[[dict[str, Any]], None]
 
 
+_PROCESS = {"used": False}
+
+
 def choose_device(name: str) -> torch.device:
     """The device that `train.device` asks for.
 
@@ -132,6 +135,14 @@ def _last_round(job: Job, task: Task) -> int:
     return max(task.rounds) if config.train.engine == "loop" else max(*task.rounds, *block_of(task, config))
 
 
+def used_process() -> None:
+    """Say that something else was trained in this process before.
+
+    That may be why a round fails now: it ends the process and is not recorded, so that it is trained again alone.
+    """
+    _PROCESS["used"] = True
+
+
 def train(job: Job, task: Task, pools: KeptPools, cost: Profile, emit: Emit, choice: Choice) -> None:
     """Train the rounds of `task` and write each to the store as soon as it has ended.
 
@@ -158,6 +169,8 @@ def train(job: Job, task: Task, pools: KeptPools, cost: Profile, emit: Emit, cho
         if trained.outcome is None:
             assert trained.error is not None
             _reraise(trained.error)
+            if _PROCESS["used"]:
+                raise trained.error
             emit(fail(job, number, index, explain(trained.error), used))
         else:
             outcome = trained.outcome

@@ -34,6 +34,8 @@ def plugin(tmp_path_factory) -> Path:
             from pathlib import Path
             import pairbench
 
+            USED = []
+
             class Wrong(pairbench.Encoder):
                 """Goes wrong.
 
@@ -59,6 +61,9 @@ def plugin(tmp_path_factory) -> Path:
                                 if self.how == "spoil":
                                     for path in Path(tempfile.gettempdir()).rglob("train/target.npy"):
                                         path.write_bytes(path.read_bytes()[:-8] + bytes(8))
+                                if self.how == "greedy" and self not in USED:
+                                    USED.append(self)
+                                    if len(USED) > 1: raise MemoryError("the round before took it all")
                                 if self.how == "raise": raise RuntimeError("no more")
                             out = self.linear(images.flatten(1))
                             if self.how == "nan": out = out * float("nan")
@@ -108,6 +113,13 @@ def test_a_component_that_goes_wrong_fails_only_its_own_rounds(plugin, tmp_path)
     assert "expected a tensor (1, D)" in reasons["shape"]
     assert "no more" in results["raise"]["error"]["traceback"]
     assert "Traceback" not in done.stderr
+
+
+def test_a_round_that_fails_after_others_in_one_process_is_trained_again_alone(plugin, tmp_path):
+    words = [*SMALL[1:-1], "train.rounds=16", "train.engine=loop", "encoder=wrong", "encoder.how=greedy", "--no-timing"]
+    done = run(tmp_path, *words, "--workers", "2", path=plugin)
+    assert done.returncode == 0, done.stderr
+    assert [record["status"] for record in Store(tmp_path).read().records] == ["finished"] * 16
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

@@ -343,6 +343,7 @@ def _do(works: list[Callable[[worker.Emit], None]], emit: worker.Emit) -> None:
     for place, work in enumerate(works):
         if place:
             forget_peak()
+            worker.used_process()
         work(told)
         emit({"event": "unit_done"})
         if failed or time.monotonic() - started > BRIEF:
