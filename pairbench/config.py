@@ -78,8 +78,9 @@ class TrainOptions(Options):
         amounts; 0 reads the images as they are.
     members: models in an ensemble; each is trained on the round's data from weights of its own, and their probabilities
         are averaged.
-    precision: fp32, or bf16 for the forward pass under autocast; auto takes bf16 where a few steps are clearly faster
-        and bf16 has been shown to leave figures as they are, which is with normalize=standard.
+    precision: fp32, or bf16: the products of 3x3 convolutions alone on a CPU with tile registers, else the forward pass
+        under autocast. auto takes bf16 where a few steps are clearly faster and it has been shown to leave figures as
+        they are: these products, and autocast with normalize=standard.
     engine: loop trains one round after the other; stacked trains several at once, their weights in one tensor; auto
         takes whichever a few steps show to be clearly faster, and loop where there is too little work to tell.
     compile: on trains through torch.compile; auto does so where a trial shows that it saves more than it costs.

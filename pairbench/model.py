@@ -40,6 +40,8 @@ class PairModel(nn.Module):
         layers = sum(isinstance(part, nn.Linear | nn.modules.conv._ConvNd) for part in parts)
         self.batch_coupled = norms > 0
         self.parts_for_norms = 0 < 3 * norms <= layers
+        # Whether its own layers multiply in bf16, so that nothing else needs to.
+        self.halves = False
 
     def forward(self, images: Tensor) -> Comparison:
         return self.compare(self.embed(images))

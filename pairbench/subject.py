@@ -49,7 +49,8 @@ class Subject:
     def train(self, batch: PairBatch) -> None:
         """One training step; after `ready(True)`."""
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.precision == "bf16"):
+        half = self.config.train.precision == "bf16" and not self.model.halves
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             comparison = self.model(batch.images)
         total, _ = self.model.loss(comparison.float(), batch)
         total.backward()

@@ -15,7 +15,7 @@ from test_stacked import SMALL, splits_of
 import pairbench
 from pairbench.errors import SpecError
 from pairbench.store import Store
-from pairbench.training import engines
+from pairbench.training import engines, faster
 from pairbench.training.engines import Choice, choose, neutral_in_bf16, remember, remembered, settle, train_rounds
 
 CPU = torch.device("cpu")
@@ -56,11 +56,25 @@ def test_what_cannot_be_stacked_says_why() -> None:
 
 
 def test_bf16_is_chosen_only_where_it_has_been_shown_neutral(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not neutral_in_bf16(config_of("train.normalize=raw").train)
+    raw = config_of("train.normalize=raw", "encoder=deep_cnn")
+    monkeypatch.setattr(faster, "has_matrices", lambda: False)
+    assert not neutral_in_bf16(raw, CPU)
+    assert not neutral_in_bf16(raw, torch.device("cuda"))
+    monkeypatch.setattr(faster, "has_matrices", lambda: True)
+    assert neutral_in_bf16(raw, CPU), "products of convolutions alone"
+    assert not neutral_in_bf16(config_of("train.normalize=raw", "encoder=cnn"), CPU), "too few channels for it"
     clocked(monkeypatch, 10.0, 5.0)
     words = ("train.precision=auto", "train.engine=loop")
     assert choice_of(*words).precision == "fp32"
     assert choice_of(*words, "train.normalize=standard").precision == "bf16"
+
+
+def test_the_precision_is_chosen_first_and_then_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("train.precision=auto", "train.normalize=standard")
+    clocked(monkeypatch, 10.0, 8.0)
+    chosen = choice_of(*words)
+    assert (chosen.precision, chosen.engine) == ("bf16", "stacked")
+    assert chosen.cost() == {"loop_ms": 10_000.0, "stacked_ms": 4_000.0, "bf16_ms": 10_000.0}
 
 
 def test_a_choice_is_taken_once_for_a_config_on_a_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from pairbench.interfaces import PairBatch
 from pairbench.kernels import choice, code, functions, machine
-from pairbench.kernels.choice import in_tiles
+from pairbench.kernels.choice import form_of
 from pairbench.kernels.finding import fast_layers, fast_parts
+from pairbench.kernels.matrix import has_matrices
 from pairbench.model import PairModel, build_model
 
 MODELS = [
@@ -111,7 +112,7 @@ def test_a_convolution_in_tiles_is_the_same(channels: tuple[int, int], shape: tu
     ).double()
     images = torch.randn(max(count, 4), inputs, height, width, dtype=torch.float64, requires_grad=True)
     x, weight = (torch.empty(size) for size in ((inputs, height, width, count), (outputs, inputs, 3, 3)))
-    assert in_tiles(x, weight)
+    assert form_of(x, weight, False) == "full"
     wanted = [images, *layers.parameters()]
     torch.manual_seed(1)
     answer = layers(images)
@@ -151,6 +152,66 @@ def test_tiles_lose_little_in_single_precision() -> None:
         found = layer(images).double()
     plain = nn.Conv2d.forward(layer, images).double()
     assert (found - exact).abs().max() < 4 * (plain - exact).abs().max()
+
+
+def in_halves(layers: nn.Sequential, images: Tensor, *, half: bool) -> list[Tensor]:
+    """The answer in training and all gradients, the images' first, in single precision."""
+    torch.manual_seed(1)
+    images = images.clone().requires_grad_()
+    with fast_layers(layers) as found:
+        for layer in found:
+            layer.half = half
+        answer = layers(images)
+        back = torch.randint(-2, 3, answer.shape, generator=torch.Generator().manual_seed(2)).float()
+        return [answer, *torch.autograd.grad(answer, [images, *layers.parameters()], back)]
+
+
+@pytest.mark.skipif(not has_matrices(), reason="this processor has no tile registers")
+@pytest.mark.parametrize("channels", [(9, 37), (16, 8), (33, 64), (100, 49)])
+@pytest.mark.parametrize("shape", [(19, 8, 6), (33, 4, 4), (70, 10, 34), (16, 6, 4)])
+def test_products_in_bf16_lose_what_bf16_loses(channels: tuple[int, int], shape: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    (count, height, width), (inputs, outputs) = shape, channels
+    # Without a ReLU, which passes all or nothing of what comes back where an answer is nearly zero.
+    layers = nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.Conv2d(outputs, inputs, 3))
+    images = torch.randn(count, inputs, height, width)
+    exact, found = (in_halves(layers, images, half=half) for half in (False, True))
+    # Eight bits of each factor stay, and errors of sums of many are of either sign.
+    errors = [((other - one).norm() / one.norm()).item() for one, other in zip(exact, found, strict=True)]
+    assert errors[0] > 1e-4
+    assert max(errors) < 8e-3
+
+
+@pytest.mark.skipif(not has_matrices(), reason="this processor has no tile registers")
+def test_products_of_numbers_that_bf16_holds_are_exact() -> None:
+    generator = torch.Generator().manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(21, 34, 3), nn.ReLU(), nn.Dropout2d(0.5))
+    with torch.no_grad():
+        for parameter in layers.parameters():
+            # Sums of a few of them, and halves and quarters, are numbers of eight bits too.
+            parameter.copy_(torch.randint(-1, 2, parameter.shape, generator=generator) * 4.0)
+    images = torch.randint(-3, 4, (50, 21, 6, 8), generator=generator).float()
+    exact, found = (in_halves(layers, images, half=half) for half in (False, True))
+    assert all(map(torch.equal, found, exact))
+
+
+@pytest.mark.skipif(not has_matrices(), reason="this processor has no tile registers")
+def test_models_of_one_vmap_multiply_in_bf16_as_one_does() -> None:
+    layers = nn.Sequential(nn.Conv2d(12, 20, 3), nn.ReLU(), nn.Conv2d(20, 16, 3))
+    torch.manual_seed(0)
+    weights = {name: torch.randn(3, *item.shape, requires_grad=True) for name, item in layers.named_parameters()}
+    images = torch.randn(3, 24, 12, 8, 8)
+    with fast_layers(layers) as found:
+        for layer in found:
+            layer.half = True
+        together = torch.func.vmap(lambda own, images: torch.func.functional_call(layers, own, images))(weights, images)
+        gradients = torch.autograd.grad(together.square().sum(), list(weights.values()))
+        for number in range(3):
+            own = {name: item[number] for name, item in weights.items()}
+            answer = torch.func.functional_call(layers, own, images[number])
+            torch.testing.assert_close(together[number], answer)
+            alone = torch.autograd.grad(answer.square().sum(), list(own.values()))
+            torch.testing.assert_close([gradient[number] for gradient in gradients], list(alone))
 
 
 def test_models_of_one_vmap_drop_channels_of_their_own() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -11,7 +12,11 @@ from torch import Tensor
 
 from pairbench.kernels.code import Shape, compiled, this_machine
 from pairbench.kernels.convolution import channels_at_once, convolve, to_images, to_weights
-from pairbench.kernels.winograd import SUMMED, TILE, winograd, winograd_to_images, winograd_to_weights
+from pairbench.kernels.matrix import ROWS, padded
+from pairbench.kernels.packing import pack, pack_turned
+from pairbench.kernels.panels import TILE
+from pairbench.kernels.sums import SUMMED
+from pairbench.kernels.winograd import winograd, winograd_to_images, winograd_to_weights
 
 # Rows of gradients that are summed before they go to the weights: as many as stay in the first cache.
 NEAR_BYTES = 32 * 1024
@@ -19,77 +24,145 @@ NEAR_BYTES = 32 * 1024
 SECOND_BYTES = 512 * 1024
 # Turning tiles around costs additions for each channel, and saves products for each pair of them.
 FEWEST_CHANNELS, FEWEST_PAIRS = 8, 300
+# In bf16 products cost so little that fewer of them pay.
+FEWEST_PAIRS_HALF = 128
 
 _NEAR = threading.local()
 
 
-def answers(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, mask: Tensor | None) -> Tensor:
+def answers(
+    x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, mask: Tensor | None, half: bool = False
+) -> tuple[Tensor, Tensor | None]:
     """x (C, H, W, N), weight (K, C, R, S) and bias (K) -> (K, O, Q, N), after a ReLU and a mask (K, N) if any.
 
-    Here and below, all tables may have one more axis in front, for models that are trained at once.
+    Here and below, all tables may have one more axis in front, for models that are trained at once. Also gives the
+    weights as `turned` makes them, for the gradient of the images, where they are used.
+
+    half: products are of bf16, and sums of single precision, where that is faster.
     """
     (channels, height, width, count), (outputs, _, rows, columns) = x.shape[-4:], weight.shape[-4:]
     models = len(x) if x.ndim > 4 else 1
     added = weight.new_zeros(models, outputs) if bias is None else bias.contiguous()
     answer = x.new_empty(*x.shape[:-4], outputs, height - rows + 1, width - columns + 1, count)
-    shape = Shape(x.element_size(), channels_at_once(outputs), columns)
+    form = form_of(x, weight, half)
+    shape = Shape(x.element_size(), channels_at_once(outputs), columns, form == "half")
     sizes = (channels, height, width, count, outputs)
-    if in_tiles(x, weight):
-        near = _near(x, channels, outputs)
-        _run(compiled(winograd, shape), models, (x, turned(weight), added, mask, near, answer), *sizes, int(relu))
-    else:
+    if form == "plain":
         tables = (x, weight.contiguous(), added, mask, answer)
         _run(compiled(convolve, shape), models, tables, *sizes, rows, int(relu))
-    return answer
+        return answer, None
+    u = turned(weight)
+    factors = _packed(u, models) if shape.half else u
+    near = _near(x, channels, outputs, shape.half)
+    _run(compiled(winograd, shape), models, (x, factors, added, mask, near, answer), *sizes, int(relu))
+    return answer, u
 
 
-def images_gradient(back: Tensor, weight: Tensor, x: Tensor, gated: bool) -> Tensor:
-    """The gradient of x from that of the answers (K, O, Q, N); nothing where x is at most zero if it is `gated`."""
+def images_gradient(
+    back: Tensor,
+    weight: Tensor,
+    x: Tensor,
+    gated: bool,
+    scale: float = 1.0,
+    u: Tensor | None = None,
+    half: bool = False,
+) -> Tensor:
+    """The gradient of x from that of the answers (K, O, Q, N), times `scale`; u is what `answers` gave.
+
+    gated: nothing passes where x is at most zero.
+    """
     (channels, height, width, count), (outputs, _, rows, columns) = x.shape[-4:], weight.shape[-4:]
-    models = len(x) if x.ndim > 4 else 1
-    shape = Shape(x.element_size(), channels_at_once(channels), columns)
+    models, form = len(x) if x.ndim > 4 else 1, form_of(x, weight, half)
+    shape = Shape(x.element_size(), channels_at_once(channels), columns, form == "half")
     sizes, gate, found = (channels, height, width, count, outputs), x if gated else None, torch.empty_like(x)
-    if in_tiles(x, weight):
-        tables = (back, turned(weight), gate, _near(x, channels, outputs), found)
-        _run(compiled(winograd_to_images, shape), models, tables, *sizes)
-    else:
-        _run(compiled(to_images, shape), models, (back, weight.contiguous(), gate, found), *sizes, rows)
+    if form == "plain":
+        scaled = weight if scale == 1 else weight * scale
+        _run(compiled(to_images, shape), models, (back, scaled.contiguous(), gate, found), *sizes, rows)
+        return found
+    u = turned(weight) if u is None else u
+    scaled = u if scale == 1 or shape.half else u * scale
+    factors = _packed(u, models, scale, over=True) if shape.half else scaled
+    tables = (back, factors, gate, _near(x, outputs, channels, shape.half), found)
+    _run(compiled(winograd_to_images, shape), models, tables, *sizes)
     return found
 
 
-def weights_gradient(back: Tensor, weight: Tensor, x: Tensor) -> Tensor:
+def weights_gradient(back: Tensor, weight: Tensor, x: Tensor, half: bool = False) -> Tensor:
     """The gradient of the weights (K, C, R, S) from that of the answers (K, O, Q, N)."""
     (channels, height, width, count), (outputs, _, rows, columns) = x.shape[-4:], weight.shape[-4:]
-    models, high = len(x) if x.ndim > 4 else 1, back.shape[-3]
-    shape = Shape(x.element_size(), channels_at_once(outputs), columns)
+    models, high, form = len(x) if x.ndim > 4 else 1, back.shape[-3], form_of(x, weight, half)
+    shape = Shape(x.element_size(), channels_at_once(outputs), columns, form == "half")
     sizes = (channels, height, width, count, outputs)
-    if not in_tiles(x, weight):
+    if form == "plain":
         found = torch.zeros_like(weight, memory_format=torch.contiguous_format)
         lines = max(1, NEAR_BYTES // (shape.channels * back.shape[-2] * count * x.element_size()))
         _run(compiled(to_weights, shape), models, (x, back, found), *sizes, rows, lines)
         return found
     lanes = this_machine().lanes(x.element_size())
-    # Of one image and one row of tiles: a row of the numbers of each tile, for all channels.
-    each = TILE * (channels + outputs) * (back.shape[-2] // 2) * x.element_size()
-    images = min(count, max(2 * SECOND_BYTES // each // lanes * lanes, lanes))
-    lines = min(high // 2, max(1, SECOND_BYTES // (each * images)))
-    near = _workspace(x, each * images * lines // x.element_size() + 2 * TILE * lanes)
-    tiles = x.new_zeros(*x.shape[:-4], TILE * TILE, outputs, -(-channels // SUMMED) * SUMMED)
+    across, group = back.shape[-2] // 2, ROWS if shape.half else SUMMED
+    filled = -(-channels // group) * group
+    rows_kept = padded(outputs) if shape.half else outputs
+    # Numbers of one image and one row of tiles: a row of the numbers of each tile, for all channels. In bf16 two
+    # images are one number, and the channels are kept in another order too.
+    each = TILE * (channels + rows_kept) * across
+    most, kept = SECOND_BYTES // x.element_size(), (1 + shape.half) * SECOND_BYTES // x.element_size()
+    images = min(count, max(2 * kept // each // lanes * lanes, lanes))
+    lines = min(high // 2, max(1, (1 + shape.half) * most // (each * images)))
+    length = across * lines * images
+    if shape.half:
+        length = across * lines * -(-images // (2 * lanes)) * lanes
+        near = _workspace(x, TILE * (channels + rows_kept) * (length + lanes) + filled * length)
+    else:
+        near = _workspace(x, TILE * (channels + rows_kept) * length + 2 * TILE * lanes)
+    tiles = x.new_zeros(*x.shape[:-4], TILE * TILE, rows_kept, filled)
     _run(compiled(winograd_to_weights, shape), models, (x, back, near, tiles), *sizes, images, lines)
-    found = tiles[..., :channels].flatten(-2).transpose(-1, -2) @ _turning(x.dtype)
-    return found.view(weight.shape)
+    found = tiles.flatten(-2).transpose(-1, -2) @ _turning(x.dtype)
+    shaped: Tensor = found.unflatten(-2, (rows_kept, filled))
+    return shaped[..., :outputs, :channels, :].reshape(weight.shape)
 
 
-def in_tiles(x: Tensor, weight: Tensor) -> bool:
-    """Whether Winograd's form computes this convolution, and is the faster one."""
-    (channels, height, width, _), (outputs, _, rows, columns) = x.shape[-4:], weight.shape[-4:]
-    even = (rows, columns) == (3, 3) and height % 2 == width % 2 == 0
-    return even and min(channels, outputs) >= FEWEST_CHANNELS and channels * outputs >= FEWEST_PAIRS
+def form_of(x: Tensor, weight: Tensor, half: bool) -> str:
+    """How a convolution is computed fastest: "plain", in Winograd's form in "full" precision, or in it by "half"."""
+    if x.shape[-3] % 2 or x.shape[-2] % 2:
+        return "plain"
+    if half and x.dtype == torch.float32 and fits_tiles(weight, half=True):
+        return "half"
+    return "full" if fits_tiles(weight) else "plain"
+
+
+def fits_tiles(weight: Tensor, *, half: bool = False) -> bool:
+    """Whether Winograd's form saves more than it costs for these weights (K, C, R, S)."""
+    outputs, channels, rows, columns = weight.shape[-4:]
+    enough = channels * outputs >= (FEWEST_PAIRS_HALF if half else FEWEST_PAIRS)
+    return (rows, columns) == (3, 3) and min(channels, outputs) >= FEWEST_CHANNELS and enough
 
 
 def turned(weight: Tensor) -> Tensor:
-    """(K, C, 3, 3) -> (16, K, C): what each of the 16 numbers of a tile is multiplied by."""
-    return _turning(weight.dtype) @ weight.reshape(*weight.shape[:-4], -1, 9).transpose(-1, -2)
+    """(K, C, 3, 3) -> (16, K, C): what each of the 16 numbers of a tile is multiplied by; read on by some vectors."""
+    outputs, channels = weight.shape[-4:-2]
+    size = TILE * TILE * outputs * channels
+    rest = 2 * this_machine().lanes(weight.element_size())
+    models = weight.shape[:-4]
+    room = weight.new_empty(math.prod(models) * size + rest)[:-rest].view(*models, TILE * TILE, outputs * channels)
+    flat = weight.reshape(*models, -1, 9).transpose(-1, -2)
+    torch.matmul(_turning(weight.dtype), flat, out=room)
+    return room.view(*models, TILE * TILE, outputs, channels)
+
+
+def _packed(u: Tensor, models: int, scale: float = 1.0, *, over: bool = False) -> Tensor:
+    """(16, K, C) of each model as factors of bf16 (16, K, pairs of C), or `over`: (16, C, pairs of K)."""
+    rows, columns = reversed(u.shape[-2:]) if over else u.shape[-2:]
+    room, pairs = padded(rows), padded(-(-columns // 2))
+    tables, lanes = models * TILE * TILE, this_machine().lanes(u.element_size())
+    # One vector more is written, and each number holds a pair.
+    made = u.new_empty(tables * room * pairs + lanes)
+    sizes = (tables, rows, columns, room, pairs)
+    if over:
+        factor = u.new_tensor([scale])
+        compiled(pack_turned, Shape(4))(*places(u, factor, made), *sizes)
+    else:
+        compiled(pack, Shape(4))(*places(u, made), *sizes)
+    return made[: tables * room * pairs]
 
 
 def places(*tables: Tensor | None) -> tuple[int | None, ...]:
@@ -120,11 +193,12 @@ def _turning(kind: torch.dtype) -> Tensor:
     return torch.kron(along, along)
 
 
-def _near(x: Tensor, channels: int, outputs: int) -> Tensor:
+def _near(x: Tensor, seen: int, made: int, half: bool) -> Tensor:
     """Room for 16 tables of a block of images, of all channels of both sides."""
     machine = this_machine()
     lanes = machine.lanes(x.element_size())
-    return _workspace(x, TILE * TILE * lanes * (machine.vectors * (channels + outputs) + 2))
+    rows = padded(-(-seen // 2)) + padded(made) if half else seen + made
+    return _workspace(x, TILE * TILE * lanes * (machine.vectors * rows + 2))
 
 
 def _workspace(x: Tensor, numbers: int) -> Tensor:

@@ -45,11 +45,15 @@ def this_machine() -> Machine:
 
 @dataclass(frozen=True)
 class Shape:
-    """What code is made for: bytes of a number (4 or 8), and for a convolution channels at once and kernel columns."""
+    """What code is made for: bytes of a number (4 or 8), and for a convolution channels at once and kernel columns.
+
+    half: whether products are of bf16, in the processor's tile registers.
+    """
 
     item_bytes: int
     channels: int = 1
     columns: int = 1
+    half: bool = False
 
     @cached_property
     def scalar(self) -> ir.Type:
@@ -119,6 +123,26 @@ class Function:
         """Write vectors one after the other."""
         for number, value in enumerate(values):
             self.build.store(value, self.address(pointer, self.lanes * number), align=self.shape.item_bytes)
+
+    def half(self, value: ir.Value, odd: int) -> ir.Value:
+        """A vector of bf16 in the even places of whole numbers of 32 bits, or the odd ones, and zeros in the others."""
+        kind = ir.VectorType(ir.IntType(32), self.lanes)
+        # Half of the last place that stays, so that the rest is not cut off but rounded.
+        bits = self.build.add(self.build.bitcast(value, kind), ir.Constant(kind, [0x8000] * self.lanes))
+        if odd:
+            return self.build.and_(bits, ir.Constant(kind, [0xFFFF0000] * self.lanes))
+        return self.build.lshr(bits, ir.Constant(kind, [16] * self.lanes))
+
+    def store_half(self, value: ir.Value, pointer: ir.Value, odd: int) -> None:
+        """Write a vector as bf16 into every second place of one: the even ones, zeros between, or the odd ones."""
+        found = self.half(value, odd)
+        if odd:
+            found = self.build.or_(self.build.load(pointer, typ=found.type, align=4), found)
+        self.build.store(found, pointer, align=4)
+
+    def halves(self, even: ir.Value, odd: ir.Value) -> ir.Value:
+        """Two vectors as bf16 in one, the places of one between those of the other."""
+        return self.build.bitcast(self.build.or_(self.half(even, 0), self.half(odd, 1)), self.vector)
 
     def scalar_at(self, pointer: ir.Value) -> ir.Value:
         """One number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from typing import Any, NamedTuple
 
 import torch
@@ -35,7 +36,7 @@ class _Stacked(NamedTuple):
     batch_size: int
 
 
-class _Function(torch.autograd.Function):
+class VmapFunction(torch.autograd.Function):
     """A function of torch that may be called within a vmap, too.
 
     torch looks at signatures and nested arguments at each call, which takes longer than a small layer. So outside of
@@ -47,17 +48,19 @@ class _Function(torch.autograd.Function):
     def __init_subclass__(cls) -> None:
         parts: Any = cls
 
-        class Plain(torch.autograd.Function):
-            backward = staticmethod(cls.backward)
+        def forward(ctx: Any, *args: Any) -> Any:
+            answer, kept = parts.forward_and_kept(*args)
+            parts.setup_context(ctx, args, answer)
+            ctx.kept = kept
+            return answer
 
-            @staticmethod
-            def forward(ctx: Any, *args: Any) -> Any:
-                answer = parts.forward(*args)
-                parts.setup_context(ctx, args, answer)
-                return answer
+        own = {"forward": staticmethod(forward), "backward": staticmethod(parts.backward)}
+        cls.plain = types.new_class(cls.__name__, (torch.autograd.Function,), exec_body=lambda body: body.update(own))
 
-        Plain.__name__ = cls.__name__
-        cls.plain = Plain
+    @classmethod
+    def forward_and_kept(cls, *args: Any) -> tuple[Any, Any]:
+        """The answer, and what `backward` finds as `ctx.kept` where this was called in torch's older form."""
+        return cls.forward(*args), None
 
     @classmethod
     def apply(cls, *args: Any) -> Any:
@@ -79,16 +82,17 @@ class _Function(torch.autograd.Function):
         return tuple(_add_batch_dim(item, place, 1) for item, place in zip(found, places, strict=True))
 
 
-class Convolution(_Function):
+class Convolution(VmapFunction):
     """x (C, H, W, N) -> (K, O, Q, N): a convolution, and after it a ReLU and a mask (K, N) where they are asked for.
 
-    apply(x, weight, bias, relu, mask, scale, follows_relu, gated_later).
+    apply(x, weight, bias, relu, mask, scale, follows_relu, gated_later, half).
 
     The mask holds 0 or `scale`, and comes with a ReLU alone: what it hides is zero, so the answer itself shows where
     gradients pass. N is a multiple of the images in a vector.
 
     follows_relu: x is what such a ReLU answered, and its gradient is left out here already.
     gated_later: what comes back has passed this one's ReLU already.
+    half: products are of bf16 where that is faster, the gradients' too.
     """
 
     @staticmethod
@@ -98,19 +102,25 @@ class Convolution(_Function):
         bias: Tensor | None,
         relu: bool,
         mask: Tensor | None,
-        *_: Any,
+        *rest: Any,
     ) -> Tensor:
-        return answers(x, weight, bias, relu, mask)
+        return answers(x, weight, bias, relu, mask, rest[-1])[0]
+
+    @staticmethod
+    def forward_and_kept(*args: Any) -> tuple[Tensor, Tensor | None]:
+        x, weight, bias, relu, mask, *_, half = args
+        return answers(x, weight, bias, relu, mask, half)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, weight, bias, relu, _, ctx.scale, ctx.follows_relu, gated_later = inputs
+        x, weight, bias, relu, _, ctx.scale, ctx.follows_relu, gated_later, ctx.half = inputs
+        ctx.kept = None
         ctx.save_for_backward(x, weight, output if relu and not gated_later else None)
         ctx.biased = bias is not None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
-        answer: Tensor = Convolution.apply(*_in_front(info.batch_size, in_dims, inputs))
+        answer: Tensor = Convolution.apply(*in_front(info.batch_size, in_dims, inputs))
         return answer, 0
 
     @staticmethod
@@ -125,20 +135,19 @@ class Convolution(_Function):
                 raise RuntimeError("Batching rule not implemented for a second derivative with the batch last")
             again = _again(x, weight, back * ctx.scale, ctx.biased)
             for_images = again[0] * (x > 0) if ctx.follows_relu else again[0]
-            return for_images, *again[1:], *[None] * 5
-        for_weight = weights_gradient(back, weight, x)
+            return for_images, *again[1:], *[None] * 6
+        for_weight = weights_gradient(back, weight, x, ctx.half)
         for_bias = back.sum((-3, -2, -1)) if ctx.biased else None
         for_images = None
         if ctx.needs_input_grad[0]:
-            scaled = weight if ctx.scale == 1 else weight * ctx.scale
-            for_images = images_gradient(back, scaled, x, ctx.follows_relu)
+            for_images = images_gradient(back, weight, x, ctx.follows_relu, ctx.scale, ctx.kept, ctx.half)
         if ctx.scale != 1:
             for_weight *= ctx.scale
             for_bias = for_bias * ctx.scale if for_bias is not None else None
-        return for_images, for_weight, for_bias, *[None] * 5
+        return for_images, for_weight, for_bias, *[None] * 6
 
 
-class BatchNorm(_Function):
+class BatchNorm(VmapFunction):
     """x (C, H, W, N) -> the same shape and, for each view, mean and variance (C, V): batch norm over each view in turn.
 
     The first `count` images hold `views` equal parts one after the other; what is left of N is filled with zeros. A
@@ -185,13 +194,13 @@ class BatchNorm(_Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         # Each channel is by itself, whichever model it belongs to.
-        apart = _in_front(info.batch_size, in_dims, inputs)
+        apart = in_front(info.batch_size, in_dims, inputs)
         joined = [item.flatten(0, 1) if isinstance(item, Tensor) else item for item in apart]
         found = BatchNorm.apply(*joined)
         return tuple(item.unflatten(0, (info.batch_size, -1)) for item in found), (0, 0, 0)
 
 
-class MaxPool(_Function):
+class MaxPool(VmapFunction):
     """x (C, H, W, N) -> (C, H // size, W // size, N), the largest of each window of size x size."""
 
     @staticmethod
@@ -208,7 +217,7 @@ class MaxPool(_Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
-        x, size = _in_front(info.batch_size, in_dims, inputs)
+        x, size = in_front(info.batch_size, in_dims, inputs)
         answer: Tensor = MaxPool.apply(x.flatten(0, 1), size)
         return answer.unflatten(0, (info.batch_size, -1)), 0
 
@@ -222,7 +231,7 @@ class MaxPool(_Function):
         return back, None
 
 
-def _in_front(models: int, in_dims: tuple[int | None, ...], inputs: tuple[Any, ...]) -> list[Any]:
+def in_front(models: int, in_dims: tuple[int | None, ...], inputs: tuple[Any, ...]) -> list[Any]:
     """`inputs` with the axis of the models in front of each tensor, one after the other in memory."""
     return [
         item

@@ -17,19 +17,21 @@ from typing import IO, Any
 
 import torch
 
-from pairbench.config import RunConfig, TrainOptions, canonical
+from pairbench.config import RunConfig, canonical
 from pairbench.environment import machine, user_cache
 from pairbench.errors import MismatchError
-from pairbench.model import PairModel
+from pairbench.kernels.matrix import has_matrices
+from pairbench.model import PairModel, build_model
 from pairbench.record import core_source
+from pairbench.training.faster import has_ways
 from pairbench.training.loop import Loop, Outcome, RoundSplits
 from pairbench.training.stacked import NotStackable, Optimizers, Stacked, why_not
 
-STEPS = 5
+STEPS = 9
 # Below this much work, measuring costs more than it saves.
 WORTH_MEASURING_SECONDS = 2.0
 # A closer race is decided by noise, and equal commands should take equal decisions.
-CLEARLY_FASTER = 1.15
+CLEARLY_FASTER = 1.08
 COMPILE_SECONDS = 30.0
 
 SplitsOf = Callable[[int], RoundSplits]
@@ -111,7 +113,7 @@ def settle(
 
 def _known(config: RunConfig, device: torch.device) -> Path:
     """Where the measured choice for `config` on this machine is kept between runs."""
-    parts = [config.config_id, str(device), torch.get_num_threads(), machine(), core_source()]
+    parts = [config.config_id, str(device), torch.get_num_threads(), machine(), has_matrices(), core_source()]
     return user_cache() / "engines" / f"{hashlib.sha256(canonical(parts).encode()).hexdigest()[:24]}.json"
 
 
@@ -204,37 +206,35 @@ def _measured(
     once = _median([loop], 2)[0]
     if once * steps * rounds < WORTH_MEASURING_SECONDS:
         return replace(plain, why=reason or "too little work to measure")
-    candidates = [loop]
-    names = ["loop_ms"]
-    if train.precision == "auto" and neutral_in_bf16(train):
-        half = replace(config, train=train.model_copy(update={"precision": "bf16"}))
-        candidates.append(_loop_step(half, device, numbers[0], first))
-        names.append("bf16_ms")
+    ways, seconds, taken = {"loop_ms": loop}, {"loop_ms": once}, "loop_ms"
+    if train.precision == "auto" and neutral_in_bf16(config, device):
+        half = replace(plain, precision="bf16")
+        ways["bf16_ms"] = _loop_step(half.applied(config), device, numbers[0], first)
+        seconds = _raced(ways)
+        if seconds["loop_ms"] > CLEARLY_FASTER * seconds["bf16_ms"]:
+            plain, taken = half, "bf16_ms"
+    engine = "loop"
     if stackable:
         try:
             step = _stacked_step(plain.applied(config), device, splits)
             step()
-            candidates.append(step)
-            names.append("stacked_ms")
+            seconds |= _raced({taken: ways[taken], "stacked_ms": step})
+            seconds["stacked_ms"] /= len(splits) * train.members
+            if seconds[taken] > CLEARLY_FASTER * seconds["stacked_ms"]:
+                engine = "stacked"
         except (NotStackable, RuntimeError, TypeError, ValueError) as error:
             reason = f"cannot stack: {_line(error)}"
-    seconds = dict(zip(names, _median(candidates, STEPS), strict=True))
-    if "stacked_ms" in seconds:
-        seconds["stacked_ms"] /= len(splits) * train.members
-    choice = replace(
-        plain,
-        why=reason or "measured",
-        loop_ms=1000 * seconds["loop_ms"],
-        stacked_ms=1000 * seconds["stacked_ms"] if "stacked_ms" in seconds else None,
-        bf16_ms=1000 * seconds["bf16_ms"] if "bf16_ms" in seconds else None,
-    )
-    best = seconds["loop_ms"]
-    if "bf16_ms" in seconds and best > CLEARLY_FASTER * seconds["bf16_ms"]:
-        choice, best = replace(choice, precision="bf16"), seconds["bf16_ms"]
-    if "stacked_ms" in seconds and best > CLEARLY_FASTER * seconds["stacked_ms"]:
-        return replace(choice, engine="stacked", precision=plain.precision)
+    elif len(ways) == 1:
+        seconds = _raced(ways)
+    milliseconds: dict[str, Any] = {name: 1000 * value for name, value in seconds.items()}
+    choice = replace(plain, engine=engine, why=reason or "measured", **milliseconds)
+    if engine == "stacked":
+        return choice
+    best = seconds[taken]
     left = best * steps
-    if train.compile == "auto" and left > 4 * COMPILE_SECONDS and compiler():
+    # Compiled, all of the network would be in bf16, and not its convolutions alone.
+    same = plain.precision == train.precision or plain.precision == "fp32" or train.normalize == "standard"
+    if train.compile == "auto" and same and left > 4 * COMPILE_SECONDS and compiler():
         return _maybe_compiled(choice, config, device, numbers[0], first, best, steps)
     return choice
 
@@ -256,9 +256,13 @@ def _maybe_compiled(
     return replace(choice, compiled=True) if spent + once * steps < best * steps / CLEARLY_FASTER else choice
 
 
-def neutral_in_bf16(train: TrainOptions) -> bool:
-    """Whether bf16 has been shown to leave the figures as they are: with standardised images, and not with raw ones."""
-    return train.normalize == "standard"
+def neutral_in_bf16(config: RunConfig, device: torch.device) -> bool:
+    """Whether bf16 has been shown to leave the figures as they are.
+
+    That is with standardised images, and with any where the products of convolutions alone are in bf16.
+    """
+    half = config.train.model_copy(update={"precision": "bf16"})
+    return config.train.normalize == "standard" or has_ways(half, device, build_model(config))
 
 
 def compiler() -> bool:
@@ -353,6 +357,11 @@ def _stacked_step(config: RunConfig, device: torch.device, splits: Mapping[int, 
     stack = engine.prepare({number: part.train for number, part in splits.items()})
     stepper = engine.stepper(stack, Optimizers(stack, config, 1))
     return lambda: next(stepper)
+
+
+def _raced(ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """The median seconds of each way, by its name."""
+    return dict(zip(ways, _median(list(ways.values()), STEPS), strict=True))
 
 
 def _median(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:

@@ -173,7 +173,7 @@ class Loop:
         """One step; the total loss and the answer."""
         train = self.config.train
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, train.precision == "bf16" and not model.halves):
             comparison = model.answer(batch.features) if isinstance(batch, LookedUpBatch) else forward(batch.images)
         comparison = comparison.float()
         total, _ = model.loss(comparison, batch)

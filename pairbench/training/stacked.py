@@ -65,7 +65,7 @@ class _Step(nn.Module):
         self.model, self.supervises, self.bf16, self.device = model, supervises, bf16, device
 
     def forward(self, images: Tensor, target: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.device, torch.bfloat16, self.bf16 and not self.model.halves):
             comparison = self.model(images)
         comparison = comparison.float() if self.bf16 else comparison
         total, _ = self.model.loss(comparison, PairBatch(images, target, classes))
