@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import statistics
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,7 +151,7 @@ def save(figure: Figure, path: Path) -> None:
     check_suffix(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
+        _draw(figure, path, dpi=150)
     except OSError as error:
         raise SpecError(
             f"cannot write {printable(str(path), 80)}: {error.strerror or error}. Choose another file."
@@ -160,6 +161,14 @@ def save(figure: Figure, path: Path) -> None:
 def as_svg(figure: Figure) -> str:
     """`figure` as an SVG element for an HTML page."""
     out = io.StringIO()
-    figure.savefig(out, format="svg")
+    _draw(figure, out, format="svg")
     text = out.getvalue()
     return text[text.index("<svg") :]
+
+
+def _draw(figure: Figure, out: Path | io.StringIO, **options: Any) -> None:
+    with warnings.catch_warnings():
+        # A name may have signs that the font has not, for which boxes stand, and be too wide for any layout.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
+        figure.savefig(out, **options)

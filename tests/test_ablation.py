@@ -4,11 +4,13 @@ import dataclasses
 import json
 
 import pytest
+from conftest import config_of, simulated_record
 
 import pairbench
 from pairbench.ablation import without_each
 from pairbench.cli import invoke
 from pairbench.registry import installed
+from pairbench.store import Store
 
 SMALL = [
     "encoder=mlp", "dataset.train_pairs=60", "dataset.validation_pairs=20", "dataset.test_pairs=40",
@@ -85,6 +87,14 @@ def test_plots_are_drawn_in_the_kind_that_the_name_asks_for(store, tmp_path, cap
         assert invoke(["plot", "--store", str(store), "--out", str(out), *extra]) == 0
         assert out.read_bytes().startswith(start)
         assert capsys.readouterr().out == f"{out}\n"
+
+
+@pytest.mark.parametrize("name", ["\uff20SUM(1)", "\u0e49" * 400], ids=["no glyph", "too wide"])
+def test_a_name_that_the_font_or_the_layout_cannot_take_is_drawn_without_a_warning(tmp_path, capsys, name):
+    store = Store(tmp_path / "store")
+    store.write(simulated_record(config_of("encoder=mlp"), 0, name=name))
+    assert invoke(["plot", "--store", str(store.root), "--out", str(tmp_path / "plot.svg")]) == 0
+    assert not capsys.readouterr().err
 
 
 def test_a_report_is_one_page_that_stands_alone(store, tmp_path, capsys):
