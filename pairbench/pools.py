@@ -96,10 +96,13 @@ def open_pool(folder: Path) -> PairPool:
 def _sums(folder: Path) -> dict[str, str]:
     """A checksum of each file of a pool, and where they lie: the parts of two pools fit together."""
     sums = {"place": f"{folder.parent.name}/{folder.name}"}
-    for path in sorted(folder.glob("*.npy")):
-        with path.open("rb") as content:
-            sums[path.name] = hashlib.file_digest(content, "sha256").hexdigest()
-    return sums
+    return sums | {path.name: checksum_of(path) for path in folder.glob("*.npy")}
+
+
+def checksum_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _changed(folder: Path) -> StoreError:

@@ -43,7 +43,7 @@ METRICS = (
 SPENT = ("train_seconds", "cpu_seconds", "peak_mib")
 COSTS = ("parameters", "flops_per_pair", *SPENT)
 # The core's rooms that decide what a round comes to; the others may change without making its record stale.
-_TRAINING_ROOMS = ("data.py", "metrics.py", "model.py", "seeds.py", "kernels", "training")
+_TRAINING_ROOMS = ("data.py", "metrics.py", "model.py", "pools.py", "seeds.py", "kernels", "training")
 
 Record = dict[str, Any]
 

@@ -10,7 +10,7 @@ import torch
 from pairbench.config import RunConfig
 from pairbench.interfaces import PairBatch
 from pairbench.model import build_model
-from pairbench.training.faster import fast, laid_out
+from pairbench.training.faster import autocast, fast, laid_out
 from pairbench.training.optim import build_optimizer
 
 
@@ -49,8 +49,7 @@ class Subject:
     def train(self, batch: PairBatch) -> None:
         """One training step; after `ready(True)`."""
         self.optimizer.zero_grad(set_to_none=True)
-        half = self.config.train.precision == "bf16" and not self.model.halves
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        with autocast(self.model, self.device.type, self.config.train.precision == "bf16"):
             comparison = self.model(batch.images)
         total, _ = self.model.loss(comparison.float(), batch)
         total.backward()

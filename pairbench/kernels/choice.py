@@ -105,9 +105,9 @@ def weights_gradient(back: Tensor, weight: Tensor, x: Tensor, half: bool = False
     # Numbers of one image and one row of tiles: a row of the numbers of each tile, for all channels. In bf16 two
     # images are one number, and the channels are kept in another order too.
     each = TILE * (channels + rows_kept) * across
-    most, kept = SECOND_BYTES // x.element_size(), (1 + shape.half) * SECOND_BYTES // x.element_size()
-    images = min(count, max(2 * kept // each // lanes * lanes, lanes))
-    lines = min(high // 2, max(1, (1 + shape.half) * most // (each * images)))
+    room = (1 + shape.half) * SECOND_BYTES // x.element_size()
+    images = min(count, max(2 * room // each // lanes * lanes, lanes))
+    lines = min(high // 2, max(1, room // (each * images)))
     length = across * lines * images
     if shape.half:
         length = across * lines * -(-images // (2 * lanes)) * lanes

@@ -33,16 +33,10 @@ def has_matrices() -> bool:
     return not refused
 
 
-def parts_of(count: int) -> tuple[int, int]:
-    """How many registers hold `count` rows, and the rows of each, which are equal."""
-    parts = -(-count // ROWS)
-    return parts, -(-count // parts)
-
-
 def padded(count: int) -> int:
-    """The rows that `parts_of` gives `count` rows in all."""
-    parts, each = parts_of(count)
-    return parts * each
+    """The rows of as many registers as hold `count` rows, each with equally many."""
+    parts = -(-count // ROWS)
+    return parts * -(-count // parts)
 
 
 class Registers:
@@ -54,6 +48,7 @@ class Registers:
     def __init__(self, code: Function, rows: ir.Value, pairs: ir.Value) -> None:
         self.code = code
         self.parts, self.each = _parts(code, rows)
+        self.rows = code.mul(self.parts, self.each)
         self.steps, self.taken = _parts(code, pairs)
         build = code.build
         kind = ir.VectorType(_BYTE, 64)
@@ -131,7 +126,7 @@ class Registers:
 
 
 def _parts(code: Function, count: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """`parts_of`, in machine code."""
+    """How many registers hold `count` rows, and the rows of each, which are equal."""
     parts = code.parts(count, code.whole(ROWS))
     return parts, code.parts(count, parts)
 

@@ -138,25 +138,24 @@ class Matrices:
     def __init__(self, code: Function, u: ir.Value, made: ir.Value, seen: ir.Value) -> None:
         self.code, self.u, self.made, self.seen = code, u, made, seen
         self.registers = Registers(code, made, code.parts(seen, code.whole(2)))
-        self.rows = code.mul(self.registers.parts, self.registers.each)
         self.pairs = code.mul(self.registers.steps, self.registers.taken)
 
     def panels(self, near: ir.Value, vectors: int) -> tuple[Panel, Panel]:
         """Room for what is seen, and for what is made of it, of one tile of a block of images."""
         seen = PairPanel(self.code, near, self.seen, vectors, self.pairs)
-        return seen, Panel(self.code, seen.end, self.made, vectors, self.rows)
+        return seen, Panel(self.code, seen.end, self.made, vectors, self.registers.rows)
 
     def multiply(self, seen: Panel, made: Panel) -> None:
         """made = u * seen for each of the 16 tables."""
-        code, zero = self.code, self.code.whole(0)
+        code = self.code
 
         def one(table: ir.Value) -> None:
             def first(row: ir.Value, pair: ir.Value) -> Place:
-                entry = code.at((table, row, pair), self.rows, self.pairs)
+                entry = code.at((table, row, pair), self.registers.rows, self.pairs)
                 return code.address(self.u, entry), code.mul(self.pairs, 4)
 
             def of(panel: Panel, row: ir.Value, vector: int) -> Place:
-                start = panel.place(table, row, code.add(zero, vector * code.lanes))
+                start = panel.place(table, row, code.whole(vector * code.lanes))
                 return start, code.whole(panel.width * 4)
 
             self.registers.products(

@@ -94,7 +94,7 @@ class MatrixSums:
     def __init__(self, code: Function, near: ir.Value, channels: ir.Value, outputs: ir.Value, du: ir.Value) -> None:
         self.code, self.near, self.channels, self.du = code, near, channels, du
         self.registers = Registers(code, outputs, code.whole(ROWS))
-        self.outputs = code.mul(self.registers.parts, self.registers.each)
+        self.outputs = self.registers.rows
         self.columns = code.parts(channels, code.whole(ROWS))
 
     def begin(self, places: ir.Value, images: ir.Value) -> None:

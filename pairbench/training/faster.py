@@ -47,6 +47,11 @@ def fast(train: TrainOptions, device: torch.device, *models: PairModel) -> Gener
         yield found
 
 
+def autocast(model: PairModel, device: str, bf16: bool) -> torch.autocast:
+    """Autocast to bf16 on a kind of device, where it is asked for and `model` does not multiply in it by itself."""
+    return torch.autocast(device, torch.bfloat16, bf16 and not model.halves)
+
+
 def has_ways(train: TrainOptions, device: torch.device, model: PairModel) -> bool:
     """Whether the convolutions of `model` have a faster way on `device`."""
     if device.type != "cpu" or train.compile == "on":

@@ -17,7 +17,7 @@ from pairbench.interfaces import Comparison, PairBatch
 from pairbench.model import PairModel, build_model
 from pairbench.seeds import member_seed
 from pairbench.training.evaluation import Scores, metrics
-from pairbench.training.faster import fast, laid_out
+from pairbench.training.faster import autocast, fast, laid_out
 from pairbench.training.final import asked, final_figures
 from pairbench.training.frozen import LookedUpBatch, features_of, looked_up
 from pairbench.training.gathering import Gathered
@@ -173,7 +173,7 @@ class Loop:
         """One step; the total loss and the answer."""
         train = self.config.train
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, train.precision == "bf16" and not model.halves):
+        with autocast(model, self.device.type, train.precision == "bf16"):
             comparison = model.answer(batch.features) if isinstance(batch, LookedUpBatch) else forward(batch.images)
         comparison = comparison.float()
         total, _ = model.loss(comparison, batch)

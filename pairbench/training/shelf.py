@@ -19,6 +19,7 @@ from pairbench.config import canonical
 from pairbench.errors import StoreError
 from pairbench.interfaces import PairPool
 from pairbench.locks import Claim
+from pairbench.pools import checksum_of
 from pairbench.text import printable
 
 IMAGES_AT_ONCE = 256
@@ -115,7 +116,7 @@ def _read(seal: Path) -> tuple[list[bytes], Tensor]:
     if sums["place"] != _place(seal):
         raise ValueError("made for another encoder or name")
     for suffix in (".npy", ".names"):
-        if _sum(seal.with_suffix(suffix)) != sums[suffix]:
+        if checksum_of(seal.with_suffix(suffix)) != sums[suffix]:
             raise ValueError("damaged")
     content = seal.with_suffix(".names").read_bytes()
     names = [content[start : start + ID_BYTES] for start in range(0, len(content), ID_BYTES)]
@@ -141,7 +142,9 @@ def _written(folder: Path, missing: dict[bytes, tuple[PairPool, int]], encode: E
         del table
         stem.with_suffix(".names").write_bytes(b"".join(names))
         draft.replace(stem.with_suffix(".npy"))
-        sums = {suffix: _sum(stem.with_suffix(suffix)) for suffix in (".npy", ".names")} | {"place": _place(stem)}
+        sums = {suffix: checksum_of(stem.with_suffix(suffix)) for suffix in (".npy", ".names")} | {
+            "place": _place(stem)
+        }
         draft.write_text(json.dumps(sums), encoding="utf-8")
         draft.replace(stem.with_suffix(".seal"))
     finally:
@@ -152,11 +155,6 @@ def _written(folder: Path, missing: dict[bytes, tuple[PairPool, int]], encode: E
 def _place(path: Path) -> str:
     """What a seal says of where it lies: the folder stands for the encoder and its weights."""
     return f"{path.parent.name}/{path.stem}"
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from pairbench.interfaces import PairBatch
 from pairbench.model import PairModel, build_model
 from pairbench.seeds import member_seed
 from pairbench.training.evaluation import Scores, metrics
-from pairbench.training.faster import fast
+from pairbench.training.faster import autocast, fast
 from pairbench.training.frozen import looked_up
 from pairbench.training.gathering import Gathered
 from pairbench.training.loop import Diverged, Outcome, RoundSplits, append_curve, average_of, finished, scored, weights
@@ -65,7 +65,7 @@ class _Step(nn.Module):
         self.model, self.supervises, self.bf16, self.device = model, supervises, bf16, device
 
     def forward(self, images: Tensor, target: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        with torch.autocast(self.device, torch.bfloat16, self.bf16 and not self.model.halves):
+        with autocast(self.model, self.device, self.bf16):
             comparison = self.model(images)
         comparison = comparison.float() if self.bf16 else comparison
         total, _ = self.model.loss(comparison, PairBatch(images, target, classes))
