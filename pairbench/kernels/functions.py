@@ -63,6 +63,11 @@ class VmapFunction(torch.autograd.Function):
         return cls.forward(*args), None
 
     @classmethod
+    def vmap(cls, info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
+        """The answers of several models, where a function takes one more axis in front of its tables for them."""
+        return cls.apply(*in_front(info.batch_size, in_dims, inputs)), 0
+
+    @classmethod
     def apply(cls, *args: Any) -> Any:
         interpreter = peek_interpreter_stack()
         if interpreter is None:
@@ -117,11 +122,6 @@ class Convolution(VmapFunction):
         ctx.kept = None
         ctx.save_for_backward(x, weight, output if relu and not gated_later else None)
         ctx.biased = bias is not None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
-        answer: Tensor = Convolution.apply(*in_front(info.batch_size, in_dims, inputs))
-        return answer, 0
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

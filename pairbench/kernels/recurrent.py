@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pairbench.kernels.functions import VmapFunction, in_front
+from pairbench.kernels.functions import VmapFunction
 from pairbench.kernels.layers import several
 
 _NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
@@ -40,11 +40,6 @@ class Recurrence(VmapFunction):
         x, first, second, bias = inputs
         ctx.save_for_backward(x, first, second, output)
         ctx.biased = bias is not None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
-        states: Tensor = Recurrence.apply(*in_front(info.batch_size, in_dims, inputs))
-        return states, 0
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
