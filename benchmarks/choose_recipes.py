@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pairbench
-from pairbench.ranking import against_best, ranked
-from pairbench.tables import mean_std
+from pairbench.results.ranking import against_best, ranked
+from pairbench.results.tables import mean_std
 
 METRIC = "validation_accuracy"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.utils.data import TensorDataset
 
-    from pairbench.config import RunConfig
+    from pairbench.config.run_config import RunConfig
 
 SUITE = "report"
 
@@ -39,8 +39,8 @@ class Row:
 
 def table_one(names: Sequence[str] = ()) -> list[Row]:
     """The rows `names` of the report's Table I; all nine where there are none."""
-    from pairbench.registry import installed
-    from pairbench.suite import find_suite
+    from pairbench.config.suite import find_suite
+    from pairbench.plugin.registry import installed
 
     registry = installed()
     found = find_suite(SUITE, registry).only(list(names)).configs([], registry)
@@ -74,7 +74,7 @@ def network(config: RunConfig) -> nn.Module:
     import torch
     from torch import nn
 
-    from pairbench.model import build_model
+    from pairbench.model.pair_model import build_model
 
     built = build_model(config)
 
@@ -100,7 +100,7 @@ def train_round(config: RunConfig, train: TensorDataset, test: TensorDataset, ep
     import torch
     from torch.utils.data import DataLoader
 
-    from pairbench.interfaces import Comparison, PairBatch
+    from pairbench.plugin.components import PairBatch, PairOutput
 
     torch.manual_seed(seed)
     model = network(config)
@@ -115,7 +115,7 @@ def train_round(config: RunConfig, train: TensorDataset, test: TensorDataset, ep
         with torch.set_grad_enabled(training):
             for images, target, classes in loader:
                 logits, embeddings = model(images)
-                loss, _ = model.loss(Comparison(logits, embeddings), PairBatch(images, target, classes))
+                loss, _ = model.loss(PairOutput(logits, embeddings), PairBatch(images, target, classes))
                 if training:
                     optimizer.zero_grad()
                     loss.backward()

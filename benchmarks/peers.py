@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.utils.data import TensorDataset
 
-    from pairbench.config import RunConfig
+    from pairbench.config.run_config import RunConfig
 
 
 def lightning_round(config: RunConfig, train: TensorDataset, test: TensorDataset, epochs: int, seed: int) -> float:
@@ -25,7 +25,7 @@ def lightning_round(config: RunConfig, train: TensorDataset, test: TensorDataset
     import torch
     from torch.utils.data import DataLoader
 
-    from pairbench.interfaces import Comparison, PairBatch
+    from pairbench.plugin.components import PairBatch, PairOutput
 
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -39,7 +39,7 @@ def lightning_round(config: RunConfig, train: TensorDataset, test: TensorDataset
         def training_step(self, batch: Any, _: int) -> Any:
             images, target, classes = batch
             logits, embeddings = self.model(images)
-            return self.model.loss(Comparison(logits, embeddings), PairBatch(images, target, classes))[0]
+            return self.model.loss(PairOutput(logits, embeddings), PairBatch(images, target, classes))[0]
 
         def on_validation_epoch_start(self) -> None:
             self.right = self.count = 0

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import pairbench
-from pairbench.config import RunConfig, resolve
-from pairbench.interfaces import SPLITS
-from pairbench.model import build_model
-from pairbench.registry import installed
-from pairbench.spec import expand, parse, split_words
+from pairbench.config.run_config import RunConfig, resolve
+from pairbench.config.spec import expand, parse, split_words
+from pairbench.model.pair_model import build_model
+from pairbench.plugin.components import SPLITS
+from pairbench.plugin.registry import installed
 
 SHORT = "dataset.train_pairs=64 dataset.validation_pairs=8 dataset.test_pairs=64 train.epochs=1 train.rounds=1"
 NETS = {"mlp": "encoder=mlp", "cnn": "encoder=cnn", "deep_cnn": "encoder=deep_cnn"}
@@ -62,7 +62,7 @@ def test_training(benchmark: Any, net: str, engine: str) -> None:
     from obvious import splits_of, train_round
     from peers import jax_rounds, lightning_round
 
-    from pairbench.data import RoundData, scaling
+    from pairbench.data.round_data import RoundData, scaling
     from pairbench.training.engines import Choice, train_rounds
     from pairbench.training.loop import RoundSplits
 

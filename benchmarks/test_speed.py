@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pairbench.pytest_plugin import Speed
+from pairbench.testing.pytest_plugin import Speed
 
 pytestmark = pytest.mark.pairbench_specs(
     "encoder=mlp", "encoder=cnn", "encoder=elman_rnn", "encoder=deep_cnn", "encoder=wide_cnn head=posterior"

@@ -45,8 +45,8 @@ def pages() -> dict[str, str]:
 
 def components(slot: str) -> str:
     """Every bundled component of a slot with its options."""
-    from pairbench.config import DEFAULTS
-    from pairbench.registry import installed
+    from pairbench.config.run_config import DEFAULTS
+    from pairbench.plugin.registry import installed
 
     parts = [texts.SLOTS[slot]]
     registry = installed()
@@ -75,8 +75,8 @@ def described_text(component: Any) -> str:
 
 def option_list(word: str) -> str:
     """The options of what `pairbench show` calls `word`; a list, since four columns do not fit on a phone."""
-    from pairbench.catalogue import described
-    from pairbench.registry import installed
+    from pairbench.cli.catalogue import described
+    from pairbench.plugin.registry import installed
 
     lines = []
     for item in described(installed(), [word])["shown"][0]["options"]:
@@ -93,8 +93,8 @@ def train() -> str:
 
 def suites() -> str:
     """Every bundled suite with its entries."""
-    from pairbench.registry import installed
-    from pairbench.suite import read_suite
+    from pairbench.config.suite import read_suite
+    from pairbench.plugin.registry import installed
 
     registry = installed()
     parts = [texts.SUITES]
@@ -112,10 +112,10 @@ def suites() -> str:
 
 def hooks() -> str:
     """Every hook, and the values that events carry."""
-    from pairbench import events, hookspecs
+    from pairbench.plugin import events, hooks
 
     parts = [texts.HOOKS]
-    for name, function in inspect.getmembers(hookspecs, inspect.isfunction):
+    for name, function in inspect.getmembers(hooks, inspect.isfunction):
         if hasattr(function, "pairbench_spec"):
             given = str(inspect.signature(function)).replace("'", "")
             parts.append(f"## `{name}`\n\n{sentence(function.__doc__ or '', name)}")
@@ -134,7 +134,7 @@ def hooks() -> str:
 
 def conformance() -> str:
     """Every check of the conformance kit."""
-    from pairbench.interfaces import INTERFACES
+    from pairbench.plugin.components import INTERFACES
     from pairbench.testing import CHECKS
 
     rows = []
@@ -198,7 +198,7 @@ def described_paths(value: dict[str, Any], known: dict[str, str]) -> list[list[s
 
 def record() -> str:
     """The fields of a record and of a timing, from real ones."""
-    from pairbench.record import METRICS
+    from pairbench.plugin.metric_specs import METRICS
 
     example = json.loads((DOCS / "assets" / "record.json").read_text())
     timing = json.loads((DOCS / "assets" / "timing.json").read_text())

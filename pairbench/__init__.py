@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pairbench.ablation import ablate
-    from pairbench.config import RunConfig, TrainOptions
-    from pairbench.downloads import checked_downloads
+    from pairbench.config.run_config import RunConfig, TrainOptions
+    from pairbench.data.downloads import checked_downloads
     from pairbench.errors import (
         DataError,
         InputError,
@@ -22,12 +21,11 @@ if TYPE_CHECKING:
         StoreError,
         WorkerError,
     )
-    from pairbench.history import compare, leaderboard
-    from pairbench.hookspecs import hookimpl
-    from pairbench.images import IMAGE_FORMATS, fitted
-    from pairbench.interfaces import (
+    from pairbench.execution.ablation import ablate
+    from pairbench.execution.runner import run
+    from pairbench.model.predictor import load
+    from pairbench.plugin.components import (
         SPLITS,
-        Comparison,
         ComparisonHead,
         Component,
         Encoder,
@@ -36,22 +34,24 @@ if TYPE_CHECKING:
         NonNegativeInt,
         PairBatch,
         PairDataset,
+        PairOutput,
         PairPool,
         PairTask,
         PositiveFloat,
         PositiveInt,
         Probability,
     )
-    from pairbench.predictor import load
-    from pairbench.results import Result, Results
-    from pairbench.runner import run
-    from pairbench.telling import tell_note, tell_progress
+    from pairbench.plugin.hooks import hookimpl
+    from pairbench.plugin.images import IMAGE_FORMATS, fitted
+    from pairbench.plugin.notify import tell_note, tell_progress
+    from pairbench.results.query import compare, leaderboard
+    from pairbench.results.results import Result, Results
     from pairbench.text import printable
 
 _HOMES = {
-    "ablation": ["ablate"],
-    "config": ["RunConfig", "TrainOptions"],
-    "downloads": ["checked_downloads"],
+    "execution.ablation": ["ablate"],
+    "config.run_config": ["RunConfig", "TrainOptions"],
+    "data.downloads": ["checked_downloads"],
     "errors": [
         "DataError",
         "InputError",
@@ -61,12 +61,13 @@ _HOMES = {
         "StoreError",
         "WorkerError",
     ],
-    "history": ["compare", "leaderboard"],
-    "hookspecs": ["hookimpl"],
-    "images": ["IMAGE_FORMATS", "fitted"],
-    "interfaces": [
+    "results.query": ["compare", "leaderboard"],
+    "plugin.hooks": ["hookimpl"],
+    "plugin.images": ["IMAGE_FORMATS", "fitted"],
+    "plugin.components": [
         "SPLITS",
         "Comparison",
+        "PairOutput",
         "ComparisonHead",
         "Component",
         "Encoder",
@@ -81,10 +82,10 @@ _HOMES = {
         "PositiveInt",
         "Probability",
     ],
-    "predictor": ["load"],
-    "results": ["Result", "Results"],
-    "runner": ["run"],
-    "telling": ["tell_note", "tell_progress"],
+    "model.predictor": ["load"],
+    "results.results": ["Result", "Results"],
+    "execution.runner": ["run"],
+    "plugin.notify": ["tell_note", "tell_progress"],
     "text": ["printable"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -104,6 +105,7 @@ __all__ = [
     "NonNegativeInt",
     "PairBatch",
     "PairDataset",
+    "PairOutput",
     "PairPool",
     "PairTask",
     "PairbenchError",

@@ -4,6 +4,8 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 
+from pairbench.errors import SpecError
+
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -48,3 +50,8 @@ def did_you_mean(wrong: str, names: Iterable[str]) -> str:
         return ""
     shown = ", ".join(printable(name, 40) for name in known[:20])
     return f" Choose from {shown}{', ...' if len(known) > 20 else ''}."
+
+
+def unknown(what: str, wrong: str, names: Iterable[str]) -> SpecError:
+    """The error for a name that does not exist, with the nearest that do."""
+    return SpecError(f"unknown {what} {quoted(wrong)}.{did_you_mean(wrong, names)}")

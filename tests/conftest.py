@@ -13,12 +13,12 @@ import pytest
 import tiny
 from hypothesis import settings
 
-from pairbench import registry as registry_room
-from pairbench.config import RunConfig, resolve
-from pairbench.record import Context, make_record
-from pairbench.registry import Registry
-from pairbench.spec import expand, parse
-from pairbench.store import Store
+from pairbench.config.run_config import RunConfig, resolve
+from pairbench.config.spec import expand, parse
+from pairbench.plugin import registry as registry_room
+from pairbench.plugin.registry import Registry
+from pairbench.store.record import Context, make_record
+from pairbench.store.store import Store
 
 # Equal runs find equal examples; `--hypothesis-profile=fuzz` looks further.
 settings.register_profile("same", deadline=None, derandomize=True)

@@ -248,7 +248,7 @@ class WrongRefusal(pairbench.ComparisonHead):
 
 
 def cross_entropy(sign: float = 1.0, terms: tuple[str, ...] = ("final",), detach: bool = False) -> nn.Module:
-    def loss(comparison: pairbench.Comparison, batch: pairbench.PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(comparison: pairbench.PairOutput, batch: pairbench.PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         right = batch.target
         likely = comparison.logits.log_softmax(1)
         chosen = likely[:, 1] * right + likely[:, 0] * (1 - right)

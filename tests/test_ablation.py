@@ -7,10 +7,10 @@ import pytest
 from conftest import config_of, simulated_record
 
 import pairbench
-from pairbench.ablation import without_each
 from pairbench.cli import invoke
-from pairbench.registry import installed
-from pairbench.store import Store
+from pairbench.execution.ablation import without_each
+from pairbench.plugin.registry import installed
+from pairbench.store.store import Store
 
 SMALL = [
     "encoder=mlp", "dataset.train_pairs=60", "dataset.validation_pairs=20", "dataset.test_pairs=40",
@@ -110,10 +110,10 @@ def test_a_report_is_one_page_that_stands_alone(store, tmp_path, capsys):
 
 
 def test_a_hostile_name_is_inert_on_the_page(store, tmp_path):
-    from pairbench.history import stored
-    from pairbench.page import write_page
-    from pairbench.results import Results
-    from pairbench.store import Store
+    from pairbench.results.html_report import write_page
+    from pairbench.results.query import stored
+    from pairbench.results.results import Results
+    from pairbench.store.store import Store
 
     name = "<script>alert(1)</script>$x$"
     items = [dataclasses.replace(item, name=name) for item in stored(Store(store))]

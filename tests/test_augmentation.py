@@ -9,11 +9,11 @@ from conftest import config_of, tiny_config
 
 import pairbench
 from pairbench import MismatchError, PairPool, PairTask, SpecError
-from pairbench.config import TrainOptions, from_flat
-from pairbench.data import RoundData, scaling
+from pairbench.config.run_config import TrainOptions, from_flat
+from pairbench.config.transform_calls import NAMES, parsed_call
+from pairbench.data.random_transforms import Transforms, check_transforms
+from pairbench.data.round_data import RoundData, scaling
 from pairbench.training.sampling import Sampler, balanced, check_sampling
-from pairbench.training.transforms import Transforms, check_transforms
-from pairbench.transforms import NAMES, parsed_call
 
 CPU = torch.device("cpu")
 NEEDED = {

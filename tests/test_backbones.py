@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pairbench.cli import invoke
-from pairbench.config import RunConfig
+from pairbench.config.run_config import RunConfig
 from pairbench.errors import DataError, MismatchError, SpecError
-from pairbench.record import Context, misshapen
-from pairbench.store import Store
+from pairbench.store.record import Context, misshapen
+from pairbench.store.store import Store
 from pairbench_backbones.encoders import Timm, Torchvision
 
 MEAN, DEVIATION = 0.5, 0.5  # what timm's config of test_resnet says

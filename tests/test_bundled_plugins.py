@@ -8,8 +8,8 @@ import pytest
 from pictures import conformance_folder
 from sets import torchvision_folder
 
-from pairbench.interfaces import Component
-from pairbench.registry import installed
+from pairbench.plugin.components import Component
+from pairbench.plugin.registry import installed
 from pairbench.testing import conformance
 
 # A second recipe of each component, away from its defaults; small, where the default is large.

@@ -6,14 +6,14 @@ import hostile
 import pytest
 from conftest import Install
 
-from pairbench.catalogue import PAIRING_TEXTS, catalogue, catalogue_document, described, described_document
-from pairbench.config import DEFAULTS, PAIRINGS, TrainOptions
+from pairbench.cli.catalogue import PAIRING_TEXTS, catalogue, catalogue_document, described, described_document
+from pairbench.config.options import read
+from pairbench.config.run_config import DEFAULTS, PAIRINGS, TrainOptions
+from pairbench.config.spec import parse_word
 from pairbench.errors import SpecError
-from pairbench.interfaces import INTERFACES
-from pairbench.options import read
-from pairbench.registry import installed, load
-from pairbench.render import to_csv, to_html, to_markdown, to_text
-from pairbench.spec import parse_word
+from pairbench.plugin.components import INTERFACES
+from pairbench.plugin.registry import installed, load
+from pairbench.results.render import to_csv, to_html, to_markdown, to_text
 
 
 def names(slot: str | None = None) -> list[tuple[str, str]]:

@@ -19,11 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pairbench
-from pairbench import doctor
-from pairbench.cli import app, invoke
-from pairbench.interfaces import INTERFACES
-from pairbench.registry import Registry
-from pairbench.store import Store
+from pairbench.cli import app, doctor, invoke
+from pairbench.plugin.components import INTERFACES
+from pairbench.plugin.registry import Registry
+from pairbench.store.store import Store
 
 Cli = Callable[..., tuple[int, str, str]]
 FAST = (*tiny.SPECS, "train.rounds=2", "train.epochs=1", "train.device=cpu")
@@ -582,7 +581,7 @@ def test_one_config_that_fails_does_not_stop_the_others(cli: Cli, broken: tuple[
     "key", ["rich markup", "escapes", "html", "bidi", "ten kilobytes", "markdown image", "newlines"]
 )
 def test_a_hostile_reason_is_inert_in_every_form(cli: Cli, broken: tuple[str, ...], key: str) -> None:
-    from pairbench.spec import written
+    from pairbench.config.spec import written
 
     word = f"encoder.message={written(hostile.NAMES[key], quote=True)}"
     code, _, err = cli("run", *broken, word, *HERE)

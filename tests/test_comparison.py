@@ -11,8 +11,8 @@ from conftest import config_of, fill, simulated_record
 
 import pairbench
 from pairbench.errors import SpecError
-from pairbench.record import Context
-from pairbench.store import Store
+from pairbench.store.record import Context
+from pairbench.store.store import Store
 
 GOOD, POOR = (0.91, 0.92, 0.90, 0.93), (0.81, 0.83, 0.79, 0.84)
 

@@ -13,11 +13,11 @@ from conftest import config_of, tiny_config
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pairbench.config import DEFAULTS, PAIRINGS, RunConfig, TrainOptions, canonical, from_flat, resolve
+from pairbench.config.run_config import DEFAULTS, PAIRINGS, RunConfig, TrainOptions, canonical, from_flat, resolve
+from pairbench.config.spec import expand, parse, split_words
 from pairbench.errors import SpecError
-from pairbench.interfaces import INTERFACES
-from pairbench.registry import Registry, installed
-from pairbench.spec import expand, parse, split_words
+from pairbench.plugin.components import INTERFACES
+from pairbench.plugin.registry import Registry, installed
 
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -10,8 +10,9 @@ import tiny
 from faulty import FAULTS, Branching, Centred, Refusing
 
 import pairbench
-from pairbench.testing import CHECKS, ConformanceError, checks_for, conformance, examine, label, networks, pools, shapes
+from pairbench.testing import CHECKS, ConformanceError, checks_for, conformance, examine, label
 from pairbench.testing.kit import run
+from pairbench.testing.network_checks import networks, pools, shapes
 
 # The rooms of the kit, with torch: pytester would load them anew for each test.
 LOADED = (networks, pools, shapes)

@@ -18,12 +18,12 @@ import typer.main
 
 import pairbench
 from pairbench import InputError
-from pairbench.catalogue import catalogue, described, models
 from pairbench.cli import app, invoke
-from pairbench.config import RunConfig, resolve
-from pairbench.registry import installed
-from pairbench.spec import expand, parse, split_specs
-from pairbench.suite import find_suite
+from pairbench.cli.catalogue import catalogue, described, models
+from pairbench.config.run_config import RunConfig, resolve
+from pairbench.config.spec import expand, parse, split_specs
+from pairbench.config.suite import find_suite
+from pairbench.plugin.registry import installed
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -136,8 +136,8 @@ def problem(command: str) -> str:
             else:
                 catalogue(installed(), values["slot"])
         elif called in ("run", "compare", "timing", "ablate"):
-            from pairbench.profile import profile
-            from pairbench.worker import choose_device
+            from pairbench.training.complexity import profile
+            from pairbench.worker.steps import choose_device
 
             for config in configs(called, values):
                 choose_device(config.train.device if config.train.device != "cuda" else "cpu")

@@ -14,12 +14,13 @@ import typer
 import typer.main
 
 import pairbench
-from pairbench import cli, hookspecs
-from pairbench.catalogue import catalogue, described
-from pairbench.config import PAIRINGS, TrainOptions
-from pairbench.interfaces import INTERFACES
-from pairbench.registry import installed
-from pairbench.store import Store
+from pairbench import cli
+from pairbench.cli.catalogue import catalogue, described
+from pairbench.config.run_config import PAIRINGS, TrainOptions
+from pairbench.plugin import hooks
+from pairbench.plugin.components import INTERFACES
+from pairbench.plugin.registry import installed
+from pairbench.store.store import Store
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -91,7 +92,7 @@ def test_every_bundled_suite_and_entry_is_listed() -> None:
 
 
 def test_every_hook_is_described() -> None:
-    names = [name for name, value in vars(hookspecs).items() if hasattr(value, "pairbench_spec")]
+    names = [name for name, value in vars(hooks).items() if hasattr(value, "pairbench_spec")]
     assert len(names) >= 6
     assert all(f"## `{name}`" in page("reference/hooks.md") for name in names)
 

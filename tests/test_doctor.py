@@ -10,11 +10,11 @@ import hostile
 import pytest
 from conftest import Install, config_of, fill, simulated_record
 
-from pairbench import doctor
+from pairbench.cli import doctor
 from pairbench.environment import PACKAGES
-from pairbench.registry import Registry, installed
-from pairbench.render import to_markdown, to_text
-from pairbench.store import Store
+from pairbench.plugin.registry import Registry, installed
+from pairbench.results.render import to_markdown, to_text
+from pairbench.store.store import Store
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from test_stacked import SMALL, splits_of
 
 import pairbench
 from pairbench.errors import SpecError
-from pairbench.store import Store
-from pairbench.training import engines, faster
+from pairbench.store.store import Store
+from pairbench.training import acceleration as faster
+from pairbench.training import engines
 from pairbench.training.engines import Choice, choose, neutral_in_bf16, remember, remembered, settle, train_rounds
 
 CPU = torch.device("cpu")

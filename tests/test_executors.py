@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import pairbench
-from pairbench.store import Store
+from pairbench.store.store import Store
 
 SMALL = [
     "encoder=mlp", "loss=cross_entropy", "dataset.train_pairs=60", "dataset.validation_pairs=20",

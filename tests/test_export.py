@@ -13,8 +13,8 @@ import torch
 import pairbench
 from pairbench import SpecError
 from pairbench.cli import invoke
-from pairbench.export import TOLERANCE, ExportError, exported
-from pairbench.predictor import Model, opened_model
+from pairbench.model.export import TOLERANCE, ExportError, exported
+from pairbench.model.predictor import Model, opened_model
 
 FEW = ("dataset.train_pairs=64", "dataset.validation_pairs=16", "dataset.test_pairs=70", "train.rounds=1")
 # Each bundled encoder and head at least once, and each pairing, scaling and kind of average.
@@ -70,7 +70,7 @@ def test_an_export_that_answers_otherwise_is_not_written(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "pairbench.export._torch_run", lambda path: lambda images: (torch.ones(len(images), 2), torch.ones(1, 2))
+        "pairbench.model.export._torch_run", lambda path: lambda images: (torch.ones(len(images), 2), torch.ones(1, 2))
     )
     with pytest.raises(ExportError, match="answers otherwise"):
         exported(model, "torch_export", tmp_path / "model.pt2")
@@ -80,7 +80,7 @@ def test_an_export_that_answers_otherwise_is_not_written(
 def test_a_missing_package_is_named_with_the_command(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairbench.export.find_spec", lambda name: None)
+    monkeypatch.setattr("pairbench.model.export.find_spec", lambda name: None)
     with pytest.raises(SpecError, match=r"pip install 'pairbench\[onnx\]'"):
         exported(model, "onnx", tmp_path / "model.onnx")
 

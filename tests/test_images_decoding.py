@@ -18,7 +18,7 @@ from pictures import picture
 from PIL import Image, ImageOps
 
 from pairbench import StoreError
-from pairbench.telling import heard_by
+from pairbench.plugin.notify import heard_by
 from pairbench_images import pool as pools
 from pairbench_images.decoding import Decoder, Decoding, guarded
 from pairbench_images.files import UnusableError, contents

@@ -14,8 +14,8 @@ from PIL import Image
 
 import pairbench
 from pairbench import DataError, PairTask
-from pairbench.data import shared_images
-from pairbench.telling import heard_by
+from pairbench.data.round_data import shared_images
+from pairbench.plugin.notify import heard_by
 from pairbench_images.bapps import Bapps
 from pairbench_images.image_folder import ImageFolder
 from pairbench_images.nights import Nights

@@ -15,8 +15,8 @@ from PIL import Image
 
 import pairbench
 from pairbench import DataError, PairTask
-from pairbench.data import shared_images
-from pairbench.telling import heard_by
+from pairbench.data.round_data import shared_images
+from pairbench.plugin.notify import heard_by
 from pairbench_images.csv_pairs import CsvPairs
 
 SPLITS = ("train", "validation", "test")
@@ -427,7 +427,7 @@ def test_the_digest_changes_with_the_list_and_with_a_picture_and_not_with_the_pl
 
 
 def test_where_the_files_lie_is_no_part_of_what_a_config_is() -> None:
-    from pairbench.config import resolve
+    from pairbench.config.run_config import resolve
 
     here, there = (
         resolve({"dataset": "csv", "dataset.path": f"{place}/pairs.csv", "dataset.root": place}) for place in "ab"

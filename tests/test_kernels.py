@@ -13,12 +13,12 @@ from conftest import config_of
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pairbench.interfaces import PairBatch
 from pairbench.kernels import choice, code, functions, machine
 from pairbench.kernels.choice import form_of
 from pairbench.kernels.finding import fast_layers, fast_parts
 from pairbench.kernels.matrix import has_matrices
-from pairbench.model import PairModel, build_model
+from pairbench.model.pair_model import PairModel, build_model
+from pairbench.plugin.components import PairBatch
 
 MODELS = [
     "encoder=deep_cnn loss=aux",

@@ -1,4 +1,4 @@
-"""Which room may import which: a room knows those that stand before it in the list, and no other."""
+"""Which folder may import which: one table, and what follows from it."""
 
 from __future__ import annotations
 
@@ -14,140 +14,48 @@ from pathlib import Path
 import pytest
 from conftest import config_of, fill
 
-from pairbench.record import core_files
-from pairbench.store import Store
+from pairbench.store.record import core_files
+from pairbench.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 
-# The rooms from the ground up; a folder counts as one room unless its files are named here.
-LIGHT = [
-    "text",
-    "render",
-    "errors",
-    "telling",
-    "templates",
-    "seeds",
-    "statistics",
-    "spread",
-    "events",
-    "environment",
-    "limits",
-    "hookspecs",
-    "admission",
-    "spec",
-    "transforms",
-    "images",
-    "interfaces",
-    "options",
-    "registry",
-    "config",
-    "locks",
-    "record",
-    "index",
-    "store",
-    "plan",
-    "keeping",
-    "pairs",
-    "claims",
-    "suite",
-    "results",
-    "ranking",
-    "comparison",
-    "history",
-    "executors.local",
-    "executors",
-    "runner",
-    "ablation",
-    "tables",
-    "plots",
-    "page",
-    "progress",
-    "catalogue",
-    "doctor",
-    "scaffold",
-    "speed",
-    "testing.checks",
-    "testing.kit",
-    "testing.imports",
-    "testing.installed",
-    "testing.values",
-    "testing",
-    "pytest_plugin",
-    "cli",
-    "__main__",
-]
-# What builds, trains and measures; only a worker, or who asks for one, loads these.
-TORCH = [
-    "downloads",
-    "metrics",
-    "data",
-    "pools",
-    "model",
-    "kernels.machine",
-    "kernels.code",
-    "kernels.matrix",
-    "kernels.convolution",
-    "kernels.packing",
-    "kernels.panels",
-    "kernels.sums",
-    "kernels.winograd",
-    "kernels.choice",
-    "kernels.norm",
-    "kernels.pooling",
-    "kernels.functions",
-    "kernels.layers",
-    "kernels.recurrent",
-    "kernels.finding",
-    "kernels",
-    "training.augmentation",
-    "training.transforms",
-    "training.shelf",
-    "training.frozen",
-    "training.sampling",
-    "training.optim",
-    "training.evaluation",
-    "training.final",
-    "training.gathering",
-    "training.faster",
-    "training.loop",
-    "training.stacked",
-    "training.engines",
-    "training",
-    "peak",
-    "subject",
-    "profile",
-    "modes",
-    "timing",
-    "kept",
-    "predictor",
-    "answering",
-    "export",
-    "worker",
-    "executors.inprocess",
-    "executors.server",
-    "testing.probes",
-    "testing.networks",
-    "testing.pools",
-    "testing.shapes",
-]
-ROOMS = [*LIGHT, *TORCH]
+# The folders of pairbench/, and the files beside them, from the bottom up: each imports only what stands above it here.
+# True marks those that import torch; nothing else loads them at start-up.
+FOLDERS = {
+    "errors": False,
+    "text": False,
+    "seeds": False,
+    "environment": False,
+    "plugin": False,
+    "config": False,
+    "store": False,
+    "results": False,
+    "data": True,
+    "model": True,
+    "kernels": True,
+    "training": True,
+    "timing": True,
+    "execution": False,
+    "worker": True,
+    "testing": False,
+    "testing.network_checks": True,
+    "cli": False,
+    "__main__": False,
+}
+ORDER = list(FOLDERS)
+TORCH = {folder for folder, torch in FOLDERS.items() if torch}
 
-# Below: imports inside a function, of a room that does not stand before. Each needs a reason.
+# Imports inside a function of a folder that stands below. Each needs a reason.
 LATE = {
-    ("results", "tables"): "results print as tables",
-    ("comparison", "tables"): "comparisons print as tables",
-    ("ablation", "tables"): "ablations print as tables",
-    ("executors", "executors.inprocess"): "training in this process needs torch, which is loaded only then",
-    ("pytest_plugin", "subject"): "a benchmark builds the model that it measures",
-    ("pytest_plugin", "worker"): "a benchmark chooses the device as a worker does",
+    ("execution", "worker"): "training in this process needs torch, which is loaded only then",
 }
 
 HEAVY = {"torch", "torchvision", "timm", "torchmetrics", "numpy", "scipy", "sklearn", "pandas", "matplotlib", "mlxtend"}
 HEAVY |= {"llvmlite"}
 NETWORKS = {"torch", "torchvision", "timm", "torchmetrics"}
-# What a light room may import of other people's when it is loaded.
+# What a folder without torch may import of other people's when it is loaded.
 OTHERS = {"pluggy", "pydantic", "pydantic_core", "annotated_types", "rich"}
-ONLY = {"cli": {"typer"}, "pytest_plugin": {"pytest"}, "testing": {"pytest"}}
+ONLY = {"cli": {"typer"}, "testing": {"pytest"}}
 
 
 def files() -> Iterator[tuple[str, Path]]:
@@ -159,9 +67,9 @@ def files() -> Iterator[tuple[str, Path]]:
 MODULES = dict(files())
 
 
-def room_of(module: str) -> str:
-    """The room that a module is in: itself where the list names it, else its folder."""
-    return module if module in ROOMS else module.split(".")[0]
+def folder_of(module: str) -> str:
+    """The folder that a module is in, or the module itself where it stands beside the folders."""
+    return max((name for name in ORDER if f"{module}.".startswith(f"{name}.")), key=len, default=module)
 
 
 @functools.cache
@@ -189,61 +97,68 @@ def imports(path: Path) -> list[tuple[str, bool]]:
 
 
 def own(path: Path) -> list[tuple[str, bool]]:
-    """The rooms that a file of the core imports, and whether it does so when it is loaded."""
+    """The folders that a file of the core imports from, and whether it does so when it is loaded."""
     found = [(name, outside) for name, outside in imports(path) if name.split(".")[0] == "pairbench"]
-    return [(room_of(name.removeprefix("pairbench").removeprefix(".")), outside) for name, outside in found]
+    return [(folder_of(name.removeprefix("pairbench").removeprefix(".")), outside) for name, outside in found]
 
 
-def test_every_room_stands_in_the_list_once() -> None:
-    there = {room_of(module) for module in MODULES if module not in ("", "__init__")}
-    assert set(ROOMS) == there, "a new room has to find its place in this file"
-    assert len(ROOMS) == len(set(ROOMS))
+INSIDE = [module for module in MODULES if module != "__init__"]
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module != "__init__"])
-def test_a_room_imports_only_rooms_below_it(module: str) -> None:
-    room = room_of(module)
+def test_the_table_has_every_folder_once() -> None:
+    assert {folder_of(module) for module in INSIDE} == set(ORDER), "a new folder has to find its place in the table"
+
+
+@pytest.mark.parametrize("module", INSIDE)
+def test_a_folder_imports_only_folders_above_it(module: str) -> None:
+    folder = folder_of(module)
     for other, outside in own(MODULES[module]):
         # "" is the package itself, which loads nothing until a name is asked for.
-        if other in ("", room):
+        if other in ("", folder):
             continue
-        # Torch rooms may know all light ones but the front of the house.
-        below = ROOMS.index(other) < ROOMS.index(room) if (room in TORCH) == (other in TORCH) else other in LIGHT[:-2]
-        assert below or (not outside and ((room, other) in LATE or room in ("cli", "pytest_plugin"))), (
-            f"{module} imports {other}, which stands after it"
-        )
+        above = ORDER.index(other) < ORDER.index(folder)
+        assert above or (not outside and (folder, other) in LATE), f"{module} imports {other}, which stands below it"
 
 
 def test_no_exception_is_left_that_nobody_needs() -> None:
-    used = {(room_of(module), other) for module, path in MODULES.items() for other, outside in own(path) if not outside}
+    used = {(folder_of(module), other) for module in INSIDE for other, outside in own(MODULES[module]) if not outside}
     assert set(LATE) <= used
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) in LIGHT])
-def test_a_light_room_loads_nothing_heavy(module: str) -> None:
-    room = room_of(module)
-    allowed = set(sys.stdlib_module_names) | {"pairbench"}
-    allowed |= ONLY[room.split(".")[0]] | OTHERS if room.split(".")[0] in ONLY else OTHERS
-    if room in ("cli", "__main__"):
+def test_each_folder_says_its_duty_in_a_sentence() -> None:
+    for module, path in MODULES.items():
+        if path.name == "__init__.py":
+            duty = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()
+            assert duty, module
+            assert duty[0].endswith((".", "?")), f"{module} does not say its duty in its first line"
+
+
+@pytest.mark.parametrize("module", [module for module in INSIDE if folder_of(module) not in TORCH])
+def test_a_folder_without_torch_loads_nothing_heavy(module: str) -> None:
+    top = module.split(".")[0]
+    allowed = set(sys.stdlib_module_names) | {"pairbench"} | OTHERS | ONLY.get(top, set())
+    if folder_of(module) in ("cli", "__main__") and module in ("__main__", "cli", "cli.output"):
         # The help has to answer at once.
         allowed -= OTHERS
     for name, outside in imports(MODULES[module]):
         package = name.split(".")[0]
         assert not outside or package in allowed, f"{module} imports {name} when it is loaded"
-        assert package not in NETWORKS or room == "pytest_plugin", f"{module} imports {name}, which is for torch rooms"
-        assert not outside or room_of(name.removeprefix("pairbench.")) not in TORCH, f"{module} loads {name}"
+        assert package not in NETWORKS or module == "testing.pytest_plugin", f"{module} imports {name}"
+        inner = folder_of(name.removeprefix("pairbench."))
+        assert not (outside and package == "pairbench" and inner in TORCH), f"{module} loads {name}"
 
 
 def test_there_is_no_circle_among_what_is_loaded() -> None:
-    loads = {module: {other for other, outside in own(path) if outside} for module, path in MODULES.items()}
-    rooms: dict[str, set[str]] = {}
-    for module, others in loads.items():
-        room = room_of(module)
-        rooms.setdefault(room, set()).update(other for other in others if other not in ("", room))
+    """Between files, inside of a folder too."""
+    loads = {
+        module: {name.removeprefix("pairbench.") for name, outside in imports(path) if outside} & set(INSIDE) - {module}
+        for module, path in MODULES.items()
+        if module != "__init__"
+    }
     done: set[str] = set()
-    while len(done) < len(rooms):
-        free = [room for room, others in rooms.items() if room not in done and others <= done]
-        assert free, f"a circle among {sorted(set(rooms) - done)}"
+    while len(done) < len(loads):
+        free = [module for module, others in loads.items() if module not in done and others <= done]
+        assert free, f"a circle among {sorted(set(loads) - done)}"
         done |= set(free)
 
 
@@ -251,7 +166,7 @@ PLUGINS = sorted((ROOT / "plugins").glob("*/"))
 
 
 @pytest.mark.parametrize("folder", PLUGINS, ids=[folder.name for folder in PLUGINS])
-def test_a_plugin_imports_pairbench_and_no_room_of_it_and_no_other_plugin(folder: Path) -> None:
+def test_a_plugin_imports_pairbench_and_nothing_below_it_and_no_other_plugin(folder: Path) -> None:
     others = {other.name for other in PLUGINS} - {folder.name}
     for path in folder.rglob("*.py"):
         for name, _ in imports(path):
@@ -344,8 +259,8 @@ def test_what_only_looks_answers_at_once(arguments: list[str], limit: float) -> 
     assert best(*arguments, limit=limit) < limit
 
 
-def test_a_room_that_training_computes_with_is_part_of_the_key_of_a_result() -> None:
+def test_what_training_computes_with_is_part_of_the_key_of_a_result() -> None:
     known = core_files()
     inside = {module for module, path in MODULES.items() if path in known}
     used = {name.removeprefix("pairbench.") for path in known for name, _ in imports(path) if "pairbench." in name}
-    assert {module for module in used if room_of(module) in TORCH} <= inside
+    assert {module for module in used if folder_of(module) in TORCH} <= inside

@@ -13,7 +13,7 @@ from torch import nn
 
 import pairbench
 from pairbench.errors import MismatchError, SpecError
-from pairbench.interfaces import Comparison, PairBatch, PairTask
+from pairbench.plugin.components import PairBatch, PairOutput, PairTask
 
 KNOWN = PairTask("verification", (1, 4, 4), ("different", "same"), 2, 3)
 UNKNOWN = PairTask("verification", (1, 4, 4), ("different", "same"))
@@ -25,12 +25,12 @@ def loss_of(words: str, task: PairTask = KNOWN, size: int = 5) -> nn.Module:
     return config_of(*words.split()).loss.build((task.views, size), task)
 
 
-def batch(views: int = 2) -> tuple[Comparison, PairBatch]:
+def batch(views: int = 2) -> tuple[PairOutput, PairBatch]:
     draw = torch.Generator().manual_seed(1)
     classes = torch.randint(3, (12, views), generator=draw)
     target = (classes[:, 0] == classes[:, 1]).long()
     embeddings = torch.randn(12, views, 5, generator=draw)
-    return Comparison(torch.randn(12, 2, generator=draw), embeddings), PairBatch(torch.zeros(0), target, classes)
+    return PairOutput(torch.randn(12, 2, generator=draw), embeddings), PairBatch(torch.zeros(0), target, classes)
 
 
 @pytest.mark.parametrize("name", ["ContrastiveLoss", "TripletMarginLoss", "MultiSimilarityLoss", "NTXentLoss"])
@@ -72,7 +72,7 @@ def test_a_preferred_candidate_is_to_be_nearer() -> None:
     right, wrong = torch.tensor([1.0]), torch.tensor([0.0])
     logits = torch.zeros(1, 2)
     costs = [
-        float(module(Comparison(logits, embeddings), PairBatch(torch.zeros(0), t, torch.zeros(1, 3)))[1]["triplet"])
+        float(module(PairOutput(logits, embeddings), PairBatch(torch.zeros(0), t, torch.zeros(1, 3)))[1]["triplet"])
         for t in (right, wrong)
     ]
     assert costs == pytest.approx([0.0, 3.0], abs=1e-4)

@@ -10,8 +10,8 @@ import torch
 from sklearn import metrics as sklearn_metrics
 from torch import Tensor
 
-from pairbench.interfaces import TaskKind
-from pairbench.metrics import (
+from pairbench.plugin.components import TaskKind
+from pairbench.training.metrics import (
     accuracy_at,
     agreement,
     best_threshold,

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, field_validator, model_validator
 
+from pairbench.config.options import expected, field_expected, read, validated, written_option
 from pairbench.errors import SpecError
-from pairbench.interfaces import NonNegativeFloat, Options, PositiveFloat, PositiveInt, Probability
-from pairbench.options import expected, field_expected, read, validated, written_option
+from pairbench.plugin.components import NonNegativeFloat, Options, PositiveFloat, PositiveInt, Probability
 
 
 class Colour(Enum):

@@ -8,26 +8,27 @@ from typing import Any
 
 from conftest import config_of, simulated_record
 
-from pairbench.plan import Job, Known, Member, Task, block_of, cut, pending
-from pairbench.record import Context, key_of
+from pairbench.execution.plan import Job, PlannedConfig, Task, block_of, cut, pending
+from pairbench.store.known_rounds import Known
+from pairbench.store.record import Context, key_of
 
 CONTEXT = Context("data", {"dataset": {"distribution": "pairbench", "version": "0", "source": ""}})
 
 
-def member(*words: str, name: str = "m", context: Context = CONTEXT) -> Member:
+def member(*words: str, name: str = "m", context: Context = CONTEXT) -> PlannedConfig:
     """A member whose config is `words` over a small base."""
     own = {word.partition("=")[0] for word in words}
     base = [word for word in ("encoder=cnn", "train.rounds=4") if word.partition("=")[0] not in own]
-    return Member(name, config_of(*base, *words), context)
+    return PlannedConfig(name, config_of(*base, *words), context)
 
 
-def record(of: Member, number: int, status: str = "finished", created: str = "") -> dict[str, Any]:
+def record(of: PlannedConfig, number: int, status: str = "finished", created: str = "") -> dict[str, Any]:
     found = simulated_record(of.config, number, context=of.context, status=status)
     found["provenance"]["created"] = created
     return found
 
 
-def left(of: Member, *records: dict[str, Any], fresh: bool = False, retry_failed: bool = False) -> list[int]:
+def left(of: PlannedConfig, *records: dict[str, Any], fresh: bool = False, retry_failed: bool = False) -> list[int]:
     (rounds,) = pending([of], Known.of(records), fresh=fresh, retry_failed=retry_failed)
     return rounds
 
@@ -108,14 +109,14 @@ def test_members_share_a_pool_only_where_data_seed_and_code_are_the_same() -> No
 
 
 def test_members_with_rounds_to_train_are_grouped_by_their_pool() -> None:
-    members = (member(), member("dataset.size=28"), member("loss=cross_entropy"), member("encoder=mlp"))
-    job = Job(members, (Task(0, (0,)), Task(2, (0,)), Task(1, (0,))), (), "store")
+    configs = (member(), member("dataset.size=28"), member("loss=cross_entropy"), member("encoder=mlp"))
+    job = Job(configs, (Task(0, (0,)), Task(2, (0,)), Task(1, (0,))), (), "store")
     assert sorted(job.dataset_groups().values()) == [[0, 2], [1]]
 
 
 def test_a_job_crosses_to_a_worker_as_json() -> None:
-    members = (member('train.optimizer_options=[a="1",b=2]', name="\x1b\ud800"), member("encoder=mlp"))
-    job = Job(members, (Task(0, (0, 1)), Task(1, (3,))), (1,), "/a store", "suite", 3, 1.5, 2, True, 5)
+    configs = (member('train.optimizer_options=[a="1",b=2]', name="\x1b\ud800"), member("encoder=mlp"))
+    job = Job(configs, (Task(0, (0, 1)), Task(1, (3,))), (1,), "/a store", "suite", 3, 1.5, 2, True, 5)
     assert Job.from_json(json.loads(json.dumps(job.to_json()))) == job
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 import pairbench
 from pairbench import DataError, SpecError
 from pairbench.cli import invoke
-from pairbench.predictor import Model, opened_model
+from pairbench.model.predictor import Model, opened_model
 
 pytestmark = pytest.mark.usefixtures("tiny_registry")
 WORDS = (*tiny.SPECS, "train.rounds=1", "train.epochs=1")
@@ -210,7 +210,7 @@ def test_output_to_a_pipe_or_through_a_link_replaces_neither(tmp_path: Path) -> 
     import threading
 
     from pairbench.errors import StoreError
-    from pairbench.pairs import write_whole
+    from pairbench.model.pair_tables import write_whole
 
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -12,9 +12,10 @@ import pytest
 from conftest import config_of, simulated_record
 from rich.console import Console
 
-from pairbench import hookspecs, progress
-from pairbench.events import DataProgressed, EpochFinished, RunStarted
-from pairbench.progress import Lines, Live, Quiet, display, ending, opening
+from pairbench.cli import progress
+from pairbench.cli.progress import Lines, Live, Quiet, display, ending, opening
+from pairbench.plugin import hooks
+from pairbench.plugin.events import DataProgressed, EpochFinished, RunStarted
 
 
 def record(name: str = "mine", number: int = 0, status: str = "finished", **changes: Any) -> dict[str, Any]:
@@ -170,7 +171,7 @@ def test_a_terminal_gets_the_live_display(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_displays_implement_hooks_that_exist() -> None:
-    known = {name for name in vars(hookspecs) if name.startswith("pairbench_")}
+    known = {name for name in vars(hooks) if name.startswith("pairbench_")}
     for shown in (Lines, Live):
         assert {name for name in vars(shown) if name.startswith("pairbench_")} <= known
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from pairbench import subject, worker
+from pairbench.timing import harness as subject
+from pairbench.worker import steps as worker
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SMALL = "encoder=mlp encoder.hidden=[4] loss=cross_entropy"
@@ -166,8 +167,9 @@ def test_the_plugin_costs_nothing_where_it_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
     code = (
         "import sys, pytest; code = pytest.main(['-q', '-p', 'no:cacheprovider']); "
-        "assert 'pairbench.pytest_plugin' in sys.modules; "
-        "print([name for name in ('torch', 'pydantic', 'pairbench.config') if name in sys.modules]); sys.exit(code)"
+        "assert 'pairbench.testing.pytest_plugin' in sys.modules; "
+        "heavy = ('torch', 'pydantic', 'pairbench.config.run_config'); "
+        "print([name for name in heavy if name in sys.modules]); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr

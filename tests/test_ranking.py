@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pairbench.config.suite import Published
 from pairbench.errors import SpecError
-from pairbench.ranking import (
+from pairbench.results.ranking import (
     against_best,
     agreement,
     check_metric,
@@ -23,9 +24,8 @@ from pairbench.ranking import (
     verdict_dict,
     verdicts,
 )
-from pairbench.results import Result
-from pairbench.statistics import Difference, Summary, holm
-from pairbench.suite import Published
+from pairbench.results.results import Result
+from pairbench.results.statistics import Difference, Summary, holm
 
 
 def result(name: str, accuracies: Sequence[float | None], **changes: Any) -> Result:

@@ -9,10 +9,20 @@ from typing import Any
 import pytest
 from conftest import config_of, simulated_record
 
-from pairbench.config import id_of
-from pairbench.record import COSTS, Context, checksum, core_source, group_of, key_of, make_record, misshapen, round_key
-from pairbench.registry import installed
+from pairbench.config.run_config import id_of
+from pairbench.plugin.registry import installed
 from pairbench.seeds import round_seed, stream_seed
+from pairbench.store.record import (
+    COSTS,
+    Context,
+    checksum,
+    core_source,
+    group_of,
+    key_of,
+    make_record,
+    misshapen,
+    round_key,
+)
 
 CONTEXT = Context("data", {"encoder": {"distribution": "d", "version": "1", "source": "s"}})
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from conftest import Install, config_of
 
-from pairbench import catalogue, doctor
-from pairbench.config import resolve
+from pairbench.cli import catalogue, doctor
+from pairbench.config.run_config import resolve
 from pairbench.errors import SpecError
-from pairbench.interfaces import INTERFACES, Encoder
-from pairbench.registry import hash_files, installed, load, source_hash
-from pairbench.render import to_csv, to_markdown, to_text
-from pairbench.store import Store
+from pairbench.plugin.components import INTERFACES, Encoder
+from pairbench.plugin.registry import hash_files, installed, load, source_hash
+from pairbench.results.render import to_csv, to_markdown, to_text
+from pairbench.store.store import Store
 
 
 def plugin(body: str = "return [Shiny]", *, name: str = "shiny", before: str = "") -> str:

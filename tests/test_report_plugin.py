@@ -7,12 +7,12 @@ import torch
 from conftest import config_of
 
 from pairbench import DataError, MismatchError, PairTask
-from pairbench.config import resolve
-from pairbench.metrics import roc_auc
-from pairbench.model import build_model
-from pairbench.profile import profile
-from pairbench.registry import installed
-from pairbench.suite import find_suite
+from pairbench.config.run_config import resolve
+from pairbench.config.suite import find_suite
+from pairbench.model.pair_model import build_model
+from pairbench.plugin.registry import installed
+from pairbench.training.complexity import profile
+from pairbench.training.metrics import roc_auc
 from pairbench_report.dataset import MnistPairs
 from pairbench_report.losses import AuxClassification, CrossEntropy
 
@@ -201,9 +201,9 @@ def test_the_auxiliary_loss_says_what_it_cannot_serve(loss, shape, change, messa
 
 
 def batch_of(classes, target, logits, embeddings):
-    from pairbench import Comparison, PairBatch
+    from pairbench import PairBatch, PairOutput
 
-    return Comparison(logits, embeddings), PairBatch(torch.zeros(len(target), 2, 1, 1, 1), target, classes)
+    return PairOutput(logits, embeddings), PairBatch(torch.zeros(len(target), 2, 1, 1, 1), target, classes)
 
 
 def test_the_auxiliary_loss_is_equation_one():

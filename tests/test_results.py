@@ -14,11 +14,11 @@ from conftest import config_of, fill, simulated_record
 from rich.console import Console
 
 import pairbench
-from pairbench.record import COSTS
-from pairbench.results import Result, Results
-from pairbench.statistics import summarise
-from pairbench.store import Store
-from pairbench.suite import Published
+from pairbench.config.suite import Published
+from pairbench.results.results import Result, Results
+from pairbench.results.statistics import summarise
+from pairbench.store.record import COSTS
+from pairbench.store.store import Store
 
 
 def result(name: str, *records: dict[str, Any], **changes: Any) -> Result:
@@ -124,7 +124,7 @@ def test_a_leaderboard_ranks_the_store(store: Store) -> None:
 
 
 def test_a_leaderboard_keeps_results_of_other_code_apart(store: Store) -> None:
-    from pairbench.record import Context
+    from pairbench.store.record import Context
 
     for source in ("a", "b"):
         context = Context("data", {"core": {"distribution": "pairbench", "version": "0", "source": source}})

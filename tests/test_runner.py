@@ -10,8 +10,8 @@ import torch
 from conftest import tiny_config
 
 import pairbench
-from pairbench.speed import median_interval, ratio, side_by_side
-from pairbench.store import Store
+from pairbench.execution.time_configs import median_interval, ratio, side_by_side
+from pairbench.store.store import Store
 
 WORDS = (*tiny.SPECS, "train.rounds=3", "train.epochs=2")
 

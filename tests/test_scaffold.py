@@ -13,8 +13,8 @@ import pytest
 from conftest import Install
 
 from pairbench.cli import invoke
-from pairbench.interfaces import INTERFACES
-from pairbench.scaffold import LONGEST_NAME
+from pairbench.cli.scaffold import LONGEST_NAME
+from pairbench.plugin.components import INTERFACES
 from pairbench.testing import examine
 
 ALL_SLOTS = [word for slot in INTERFACES for word in ("--slot", slot)]

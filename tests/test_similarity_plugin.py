@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pairbench import Comparison, ComparisonHead, MismatchError, PairBatch, PairTask
+from pairbench import ComparisonHead, MismatchError, PairBatch, PairOutput, PairTask
 from pairbench_similarity.heads import AbsoluteDifference, Cosine, Distance
 from pairbench_similarity.losses import Contrastive
 
@@ -54,7 +54,7 @@ def test_a_pair_in_one_embedding_is_refused() -> None:
 def test_the_contrastive_term_is_that_of_hadsell() -> None:
     embeddings = torch.tensor([[[0.0], [0.5]], [[0.0], [0.5]], [[0.0], [3.0]]])
     batch = PairBatch(torch.zeros(3, 2, 1, 4, 4), torch.tensor([1, 0, 0]), torch.full((3, 2), -1))
-    _, terms = Contrastive(margin=2.0).build((2, 1), VERIFICATION)(Comparison(torch.zeros(3, 2), embeddings), batch)
+    _, terms = Contrastive(margin=2.0).build((2, 1), VERIFICATION)(PairOutput(torch.zeros(3, 2), embeddings), batch)
     assert terms["contrastive"].item() == pytest.approx((0.5**2 + 1.5**2 + 0) / 2 / 3, rel=1e-5)
 
 

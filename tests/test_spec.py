@@ -10,8 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pairbench.errors import SpecError
-from pairbench.spec import (
+from pairbench.config.spec import (
     MAX_GRID,
     expand,
     literal,
@@ -21,10 +20,11 @@ from pairbench.spec import (
     split_commas,
     split_specs,
     split_words,
-    unknown,
     unquoted,
     written,
 )
+from pairbench.errors import SpecError
+from pairbench.text import unknown
 
 
 def one_line(error: BaseException) -> str:

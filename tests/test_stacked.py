@@ -10,9 +10,9 @@ import torch
 from conftest import config_of
 from torch import nn
 
-from pairbench.config import RunConfig
-from pairbench.data import RoundData, scaling
-from pairbench.interfaces import PairBatch
+from pairbench.config.run_config import RunConfig
+from pairbench.data.round_data import RoundData, scaling
+from pairbench.plugin.components import PairBatch
 from pairbench.training.loop import RoundSplits
 from pairbench.training.stacked import Stack, Stacked, _Step
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pairbench.statistics import Difference, Summary, holm, paired, summarise, welch
+from pairbench.results.statistics import Difference, Summary, holm, paired, summarise, welch
 
 FIGURES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12)
 

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from conftest import config_of, simulated_record
 
-from pairbench.config import RunConfig
+from pairbench.config.run_config import RunConfig
 from pairbench.errors import InputError, SpecError, StoreError
-from pairbench.record import Context, checksum, key_of
-from pairbench.store import DEFAULT_STORE, Store
+from pairbench.store.record import Context, checksum, key_of
+from pairbench.store.store import DEFAULT_STORE, Store
 
 NO_LINKS = [errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK]
 
@@ -478,7 +478,7 @@ def test_of_racing_writers_exactly_one_keeps_each_round(store: Store, links: boo
 ENDLESS = """
 import sys
 from conftest import config_of, simulated_record
-from pairbench.store import Store
+from pairbench.store.store import Store
 store, config = Store(sys.argv[1]), config_of("encoder=cnn")
 print("ready", flush=True)
 for number in range(100_000):

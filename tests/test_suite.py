@@ -12,11 +12,11 @@ from conftest import Install
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pairbench import tables
+from pairbench.config.suite import MAX_BYTES, Entry, Published, Suite, find_suite, read_suite
 from pairbench.errors import SpecError
-from pairbench.record import METRICS
-from pairbench.registry import Registry, installed
-from pairbench.suite import MAX_BYTES, Entry, Published, Suite, find_suite, read_suite
+from pairbench.plugin.metric_specs import METRICS
+from pairbench.plugin.registry import Registry, installed
+from pairbench.results import tables
 
 ONE = """
 description = "Two  networks\\nside by side."

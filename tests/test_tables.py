@@ -12,13 +12,13 @@ import hostile
 import pytest
 from conftest import config_of, simulated_record
 
-from pairbench import render, tables
-from pairbench.comparison import comparison_of
-from pairbench.registry import installed
-from pairbench.render import Document, Table, to_csv, to_html, to_markdown, to_rich, to_text
-from pairbench.results import Result, Results
-from pairbench.statistics import Summary
-from pairbench.suite import Published
+from pairbench.config.suite import Published
+from pairbench.plugin.registry import installed
+from pairbench.results import render, tables
+from pairbench.results.comparison import comparison_of
+from pairbench.results.render import Document, Table, to_csv, to_html, to_markdown, to_rich, to_text
+from pairbench.results.results import Result, Results
+from pairbench.results.statistics import Summary
 
 TIMING = {
     "training_pairs_per_second": {"median": 12345.6, "low": 12000, "high": 13000, "batch_size": 64},

@@ -14,13 +14,15 @@ import pytest
 import torch
 from conftest import config_of
 
-from pairbench import modes, speed, timing
 from pairbench.cli import invoke
 from pairbench.errors import SpecError
-from pairbench.model import build_model
-from pairbench.render import to_text
-from pairbench.spread import median_interval
-from pairbench.subject import Subject
+from pairbench.execution import time_configs as speed
+from pairbench.model.pair_model import build_model
+from pairbench.results.quantiles import median_interval
+from pairbench.results.render import to_text
+from pairbench.timing import backends as modes
+from pairbench.timing import measure as timing
+from pairbench.timing.harness import Subject
 
 CPU = torch.device("cpu")
 HERE: dict[str, Any] = {"device": "cpu", "threads": 1}

@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from pairbench import MismatchError, PairPool, PairTask
-from pairbench.config import Augment, TrainOptions, resolve
-from pairbench.data import RoundData, check_pool, scaling, shared_images
+from pairbench.config.run_config import Augment, TrainOptions, resolve
+from pairbench.data.augmentation import distort
+from pairbench.data.pool_files import open_pool, save_pool
+from pairbench.data.round_data import RoundData, check_pool, scaling, shared_images
 from pairbench.errors import DataError
-from pairbench.metrics import answer_metrics, class_accuracy
-from pairbench.model import ShapeError, build_model
-from pairbench.pools import open_pool, save_pool
-from pairbench.profile import profile
-from pairbench.training.augmentation import distort
+from pairbench.model.pair_model import ShapeError, build_model
+from pairbench.training.complexity import profile
 from pairbench.training.evaluation import evaluate, evaluate_in_training_mode
 from pairbench.training.loop import Loop, RoundSplits
+from pairbench.training.metrics import answer_metrics, class_accuracy
 from pairbench.training.optim import build_optimizer, build_schedule
 from pairbench.training.sampling import Sampler, answer, check_sampling
 
@@ -418,7 +418,7 @@ def test_large_rounds_are_scaled_batch_by_batch_to_the_same_images(monkeypatch):
     pool = resolve(TINY).dataset.load("train", rounds=1, seed=0)
     scale = scaling("standard", pool, 0)
     kept = RoundData(pool, 0, scale, CPU)
-    monkeypatch.setattr("pairbench.data.MATERIALISE_BYTES", 0)
+    monkeypatch.setattr("pairbench.data.round_data.MATERIALISE_BYTES", 0)
     lazy = RoundData(pool, 0, scale, CPU)
     chosen = torch.tensor([5, 3, 77])
     assert torch.equal(kept.batch(chosen).images, lazy.batch(chosen).images)

@@ -11,10 +11,10 @@ from conftest import config_of
 from sets import torchvision_folder
 
 import pairbench
-from pairbench.config import RunConfig
-from pairbench.data import check_pool, shared_images
+from pairbench.config.run_config import RunConfig
+from pairbench.data.round_data import check_pool, shared_images
 from pairbench.errors import DataError
-from pairbench.interfaces import SPLITS, PairPool
+from pairbench.plugin.components import SPLITS, PairPool
 
 SETS = [
     "dataset=digit_pairs",

@@ -104,7 +104,7 @@ class TinyLoss(pairbench.LossStrategy):
 
         class Loss(nn.Module):
             def forward(
-                self, comparison: pairbench.Comparison, batch: pairbench.PairBatch
+                self, comparison: pairbench.PairOutput, batch: pairbench.PairBatch
             ) -> tuple[Tensor, dict[str, Tensor]]:
                 answer = nn.functional.cross_entropy(comparison.logits, batch.target)
                 return weight * answer, {"answer": answer}

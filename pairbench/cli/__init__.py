@@ -99,8 +99,8 @@ def _plugins_as_asked(arguments: list[str]) -> Generator[list[str]]:
     if "--no-plugins" not in arguments[:end]:
         yield arguments
         return
-    from pairbench.admission import CHOICE
-    from pairbench.registry import installed
+    from pairbench.plugin.registry import installed
+    from pairbench.plugin.selection import CHOICE
 
     before = os.environ.get(CHOICE)
     os.environ[CHOICE] = ""

@@ -28,8 +28,8 @@ def ablate(
 ) -> int:
     """Turn each ingredient of a config off in turn, and show its effect with an interval."""
     import pairbench
-    from pairbench import tables
-    from pairbench.progress import display
+    from pairbench.cli.progress import display
+    from pairbench.results import tables
 
     with display(quiet=quiet) as progress, aside():
         found = pairbench.ablate(
@@ -63,8 +63,8 @@ def plot(
     traceback: TracebackOption = False,
 ) -> int:
     """Draw accuracy against cost, or learning curves, from the store."""
-    from pairbench.history import chosen
-    from pairbench.plots import against_cost, check_suffix, learning_curves, save
+    from pairbench.results.plots import against_cost, check_suffix, learning_curves, save
+    from pairbench.results.query import chosen
 
     check_suffix(out)
     results = chosen(names or [], suite=suite, store=store)
@@ -84,8 +84,8 @@ def report(
     traceback: TracebackOption = False,
 ) -> int:
     """Write one HTML file with the ranking, the plots and what the results depend on."""
-    from pairbench.history import chosen
-    from pairbench.page import write_page
+    from pairbench.results.html_report import write_page
+    from pairbench.results.query import chosen
 
     write_page(chosen(names or [], suite=suite, store=store), out, metric)
     print(out)

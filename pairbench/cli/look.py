@@ -25,8 +25,8 @@ def list_(
     traceback: TracebackOption = False,
 ) -> int:
     """List the installed components and suites, or the models of an encoder."""
-    from pairbench.catalogue import catalogue, catalogue_document, models, models_document
-    from pairbench.registry import installed
+    from pairbench.cli.catalogue import catalogue, catalogue_document, models, models_document
+    from pairbench.plugin.registry import installed
 
     if encoder is not None:
         with aside():
@@ -46,8 +46,8 @@ def show(
     traceback: TracebackOption = False,
 ) -> int:
     """Show what a component is and each of its options: type, range, default."""
-    from pairbench.catalogue import described, described_document
-    from pairbench.registry import installed
+    from pairbench.cli.catalogue import described, described_document
+    from pairbench.plugin.registry import installed
 
     value = described(installed(), words)
     emit(form, described_document(value), value)
@@ -56,9 +56,9 @@ def show(
 
 def doctor(form: FormatOption = Format.table, store: StoreOption = None, traceback: TracebackOption = False) -> int:
     """Check versions, devices, plugins, data and the store; exit code 1 where something is broken."""
-    from pairbench.doctor import document, examine, healthy
-    from pairbench.registry import installed
-    from pairbench.store import Store
+    from pairbench.cli.doctor import document, examine, healthy
+    from pairbench.plugin.registry import installed
+    from pairbench.store.store import Store
 
     with aside():
         findings: dict[str, Any] = examine(installed(), Store(store))

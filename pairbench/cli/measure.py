@@ -53,7 +53,7 @@ def run(
 ) -> int:
     """Train and evaluate a combination, a grid or a suite; what the store has already is not trained again."""
     import pairbench
-    from pairbench.progress import display
+    from pairbench.cli.progress import display
     from pairbench.text import printable
 
     names = [name.strip() for name in only.split(",") if name.strip()] if only is not None else []
@@ -90,7 +90,7 @@ def leaderboard(
     traceback: TracebackOption = False,
 ) -> int:
     """Rank everything in the store, and say which differences are real."""
-    from pairbench.store import uncollected
+    from pairbench.store.store import uncollected
 
     with uncollected():
         _rank(metric, failed, store, form)
@@ -100,7 +100,7 @@ def leaderboard(
 def _rank(metric: str, failed: bool, store: str | None, form: Format) -> None:
     """Print the ranking, or the failed rounds; what was read has gone again when this returns."""
     import pairbench
-    from pairbench import tables
+    from pairbench.results import tables
     from pairbench.text import printable
 
     results = pairbench.leaderboard(store, metric, reading)
@@ -125,7 +125,7 @@ def compare(
 ) -> int:
     """Say whether one stored result is really better than another; each is a spec, a name or a config_id."""
     import pairbench
-    from pairbench import tables
+    from pairbench.results import tables
 
     found = pairbench.compare(*specs, store=store, metric=metric)
     emit(form, tables.of_comparison(found), found.to_dict())
@@ -152,7 +152,7 @@ def timing(
     traceback: TracebackOption = False,
 ) -> int:
     """Measure the speed of configs side by side, without training them."""
-    from pairbench.speed import csv, document, modes_of, side_by_side
+    from pairbench.execution.time_configs import csv, document, modes_of, side_by_side
 
     with aside():
         value = side_by_side(specs, repeats=repeats, modes=modes_of(modes), seconds=seconds, store=store)

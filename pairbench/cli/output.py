@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pairbench.render import Document
-    from pairbench.results import Results
+    from pairbench.results.render import Document
+    from pairbench.results.results import Results
 
 
 class Format(StrEnum):
@@ -48,7 +48,7 @@ def reading(done: int, count: int) -> None:
 
 def emit_results(form: Format, results: Results) -> None:
     """Print results; what is not printed is not made."""
-    from pairbench import tables
+    from pairbench.results import tables
 
     if form is Format.json:
         for part in results.json_parts():
@@ -63,7 +63,7 @@ def emit_results(form: Format, results: Results) -> None:
 
 def emit(form: Format, document: Document, value: Any, csv: str | None = None) -> None:
     """Print `document`, or `value` (plain values) as one JSON document, or `csv` (the first table where it is None)."""
-    from pairbench import render
+    from pairbench.results import render
 
     if form is Format.json:
         print(json.dumps(value, indent=1, allow_nan=False))

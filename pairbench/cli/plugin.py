@@ -28,8 +28,8 @@ def new(
     traceback: TracebackOption = False,
 ) -> int:
     """Write a complete plugin that installs and passes its tests: a package with one component for each slot."""
-    from pairbench.registry import installed
-    from pairbench.scaffold import new_plugin
+    from pairbench.cli.scaffold import new_plugin
+    from pairbench.plugin.registry import installed
 
     files = new_plugin(name, slot or ["encoder"], folder, installed())
     for file in files:
@@ -47,7 +47,7 @@ def check(
     traceback: TracebackOption = False,
 ) -> int:
     """Run the conformance kit over installed components; exit code 1 where a check fails."""
-    from pairbench.registry import installed
+    from pairbench.plugin.registry import installed
     from pairbench.testing.installed import check_installed, document, passed
 
     def tell(component: str) -> None:

@@ -13,7 +13,7 @@ from pairbench.cli.measure import QuietOption
 from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, aside, emit
 
 if TYPE_CHECKING:
-    from pairbench.predictor import Model
+    from pairbench.model.predictor import Model
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="A kept model: its file, CONFIG_ID[/ROUND] of the store, or a spec.")
@@ -54,9 +54,9 @@ def predict(
     traceback: TracebackOption = False,
 ) -> int:
     """Answer pairs of image files with a kept model, with probabilities."""
-    from pairbench import pairs
-    from pairbench.answering import answered
     from pairbench.errors import SpecError
+    from pairbench.model import pair_tables
+    from pairbench.model.predict_files import answered
 
     if (table is None) == (not images):
         raise SpecError("predict answers either images or the pairs of a file: expected IMAGE IMAGE or --csv FILE.")
@@ -67,28 +67,28 @@ def predict(
         if table is None:
             rows, base, where = [tuple(images or [])], Path(), ""
         else:
-            rows, base, where = pairs.read_pairs(table, found.task.views), table.parent, f"{table}, row "
+            rows, base, where = pair_tables.read_pairs(table, found.task.views), table.parent, f"{table}, row "
         said, skipped = answered(found, rows, base, where, skip=on_error is OnError.skip, quiet=quiet)
     about = {key: found.description[key] for key in ("config_id", "round", "outcomes")}
     about["path"] = str(found.kept.path)
-    text = pairs.to_csv(said, found.outcomes)
+    text = pair_tables.to_csv(said, found.outcomes)
     if output is not None:
-        pairs.write_whole(output, text.encode())
+        pair_tables.write_whole(output, text.encode())
         print(output)
     else:
-        document = pairs.document(said, found.outcomes, f"model {found.config.config_id}/{about['round']}")
+        document = pair_tables.document(said, found.outcomes, f"model {found.config.config_id}/{about['round']}")
         if form is Format.csv:
             print(text, end="")
         else:
-            emit(form, document, pairs.value(said, about, skipped))
+            emit(form, document, pair_tables.value(said, about, skipped))
     return 0
 
 
 def _opened(handle: str, store: str | None, device: str) -> Model:
     """The model that `handle` names; its notes go to standard error."""
-    from pairbench.predictor import opened_model
+    from pairbench.model.predictor import opened_model
     from pairbench.text import printable
-    from pairbench.worker import choose_device
+    from pairbench.worker.steps import choose_device
 
     if device not in ("auto", "cpu", "cuda", "mps"):
         raise typer.BadParameter(f"{printable(device, 40)}: expected auto, cpu, cuda or mps", param_hint="--device")
@@ -111,8 +111,8 @@ def export(
     traceback: TracebackOption = False,
 ) -> int:
     """Write a kept model as ONNX or torch.export, once its answers to real pairs equal the original's."""
-    from pairbench.export import exported
-    from pairbench.render import Document, Table
+    from pairbench.model.export import exported
+    from pairbench.results.render import Document, Table
 
     with aside():
         found = _opened(model, store, "cpu")

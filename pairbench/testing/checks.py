@@ -1,4 +1,4 @@
-"""The list of all checks; each is a function of the same name in the room that it names."""
+"""The list of all checks; each is a function of the same name in the module that it names."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from pairbench.interfaces import INTERFACES, Component
+from pairbench.plugin.components import INTERFACES, Component
 
 ALL = tuple(INTERFACES)
 NETWORKS = ("encoder", "head", "loss")
+# The modules whose functions need torch.
+NETWORK_RULES, POOLS, SHAPES = (f"network_checks.{name}" for name in ("networks", "pools", "shapes"))
 
 
 @dataclass(frozen=True)
@@ -20,13 +22,13 @@ class Check:
     name: what a test id and `expected_failures` call it.
     slots: the slots whose components it is for.
     text: the rule in a sentence.
-    room: the module of pairbench.testing that has its function.
+    module: the module of pairbench.testing that has its function.
     """
 
     name: str
     slots: tuple[str, ...]
     text: str
-    room: str
+    module: str
 
     def __call__(self, recipe: Component) -> None:
         """Check `recipe`.
@@ -34,8 +36,8 @@ class Check:
         Raises:
             ConformanceError: it breaks the rule.
         """
-        # Rooms load on first use, so that collecting tests and listing checks cost no torch.
-        function: Callable[[Any], None] = getattr(import_module(f"pairbench.testing.{self.room}"), self.name)
+        # Modules load on first use, so that collecting tests and listing checks cost no torch.
+        function: Callable[[Any], None] = getattr(import_module(f"pairbench.testing.{self.module}"), self.name)
         function(recipe)
 
 
@@ -45,38 +47,88 @@ CHECKS: tuple[Check, ...] = (
     Check("options_survive_json", ALL, "Written to JSON and read again, the options are the same.", "values"),
     Check("recipe_is_a_value", ALL, "Equal options make equal recipes with equal hashes.", "values"),
     Check("importing_needs_no_torch", ALL, "Importing the component imports no torch.", "imports"),
-    Check("embeddings_have_their_shape", ("encoder",), "Gray and colour images of many sizes become (N, D).", "shapes"),
-    Check("logits_have_their_shape", ("head",), "Embeddings of each task and shape become (N, O).", "shapes"),
-    Check("total_and_terms_have_their_shape", ("loss",), "The total and each named term are finite scalars.", "shapes"),
-    Check("class_logits_have_their_shape", ("loss",), "A loss that supervises classes tells (N, M, K).", "shapes"),
-    Check("a_right_answer_costs_less", ("loss",), "A right answer costs less than a wrong one.", "shapes"),
+    Check(
+        "embeddings_have_their_shape",
+        ("encoder",),
+        "Gray and colour images of many sizes become (N, D).",
+        SHAPES,
+    ),
+    Check(
+        "logits_have_their_shape",
+        ("head",),
+        "Embeddings of each task and shape become (N, O).",
+        SHAPES,
+    ),
+    Check(
+        "total_and_terms_have_their_shape",
+        ("loss",),
+        "The total and each named term are finite scalars.",
+        SHAPES,
+    ),
+    Check(
+        "class_logits_have_their_shape",
+        ("loss",),
+        "A loss that supervises classes tells (N, M, K).",
+        SHAPES,
+    ),
+    Check("a_right_answer_costs_less", ("loss",), "A right answer costs less than a wrong one.", SHAPES),
     Check(
         "examples_do_not_depend_on_neighbours",
         ("encoder", "head"),
         "In eval mode an example gets the same answer alone and among others.",
-        "networks",
+        NETWORK_RULES,
     ),
-    Check("equal_seeds_give_equal_weights", NETWORKS, "Built twice after one seed, all weights are equal.", "networks"),
-    Check("different_seeds_give_different_weights", NETWORKS, "Another seed gives other weights.", "networks"),
-    Check("gradients_reach_every_parameter", NETWORKS, "Every trainable parameter gets a gradient.", "networks"),
+    Check(
+        "equal_seeds_give_equal_weights",
+        NETWORKS,
+        "Built twice after one seed, all weights are equal.",
+        NETWORK_RULES,
+    ),
+    Check(
+        "different_seeds_give_different_weights",
+        NETWORKS,
+        "Another seed gives other weights.",
+        NETWORK_RULES,
+    ),
+    Check(
+        "gradients_reach_every_parameter",
+        NETWORKS,
+        "Every trainable parameter gets a gradient.",
+        NETWORK_RULES,
+    ),
     Check(
         "stacked_rounds_equal_separate_ones",
         NETWORKS,
         "Rounds stacked with torch.func.vmap give the answers and gradients of separate ones.",
-        "networks",
+        NETWORK_RULES,
     ),
     Check(
         "saved_weights_give_equal_outputs",
         NETWORKS,
         "A new module that loads the state_dict of another gives its outputs.",
-        "networks",
+        NETWORK_RULES,
     ),
-    Check("task_is_well_formed", ("dataset",), "The task has a kind, a shape, outcomes and views that fit.", "pools"),
+    Check(
+        "task_is_well_formed",
+        ("dataset",),
+        "The task has a kind, a shape, outcomes and views that fit.",
+        POOLS,
+    ),
     Check("task_needs_no_torch", ("dataset",), "The task is known before torch is imported.", "imports"),
-    Check("loading_is_deterministic", ("dataset",), "Equal arguments load equal pools.", "pools"),
-    Check("rounds_do_not_depend_on_their_number", ("dataset",), "A round has the same pairs in 1 as in 3.", "pools"),
-    Check("pools_keep_their_promises", ("dataset",), "Shapes, types and ranges are those of PairPool.", "pools"),
-    Check("splits_share_no_image", ("dataset",), "No image is in two splits.", "pools"),
+    Check("loading_is_deterministic", ("dataset",), "Equal arguments load equal pools.", POOLS),
+    Check(
+        "rounds_do_not_depend_on_their_number",
+        ("dataset",),
+        "A round has the same pairs in 1 as in 3.",
+        POOLS,
+    ),
+    Check(
+        "pools_keep_their_promises",
+        ("dataset",),
+        "Shapes, types and ranges are those of PairPool.",
+        POOLS,
+    ),
+    Check("splits_share_no_image", ("dataset",), "No image is in two splits.", POOLS),
 )
 
 

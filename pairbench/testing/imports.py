@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
-from pairbench.interfaces import Component
+from pairbench.plugin.components import Component
 from pairbench.testing.kit import broken
 
 _SECONDS = 120

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pairbench.admission import normal
 from pairbench.errors import SpecError
-from pairbench.interfaces import Component
-from pairbench.registry import Installed, Registry
-from pairbench.render import Document, Table
-from pairbench.spec import unknown
+from pairbench.plugin.components import Component
+from pairbench.plugin.registry import Installed, Registry
+from pairbench.plugin.selection import normal
+from pairbench.results.render import Document, Table
 from pairbench.testing.kit import examine
-from pairbench.text import quoted
+from pairbench.text import quoted, unknown
 
 Told = Callable[[str], None]
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pairbench.config.spec import written
 from pairbench.errors import DataError, PairbenchError, SpecError
-from pairbench.interfaces import Component
-from pairbench.spec import unknown, written
+from pairbench.plugin.components import Component
 from pairbench.testing.checks import Check, checks_for
+from pairbench.text import unknown
 
 
 class ConformanceError(PairbenchError, AssertionError):

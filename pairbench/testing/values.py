@@ -9,10 +9,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
+from pairbench.config.options import read, validated, written_option
+from pairbench.config.spec import parse
 from pairbench.errors import SpecError
-from pairbench.interfaces import Component
-from pairbench.options import read, validated, written_option
-from pairbench.spec import parse
+from pairbench.plugin.components import Component
 from pairbench.testing.kit import broken
 
 _SPEC_TYPES = "bool, int, float, str, None, a Literal, a tuple of those, or a dict[str, ...] of those"

@@ -1,1 +1,1 @@
-"""Training: one file for each engine, one for optimisers and schedules, one for evaluation."""
+"""Training and evaluating the rounds of a config."""

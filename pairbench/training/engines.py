@@ -17,13 +17,13 @@ from typing import IO, Any
 
 import torch
 
-from pairbench.config import RunConfig, canonical
+from pairbench.config.run_config import RunConfig, canonical
 from pairbench.environment import machine, user_cache
 from pairbench.errors import MismatchError
 from pairbench.kernels.matrix import has_matrices
-from pairbench.model import PairModel, build_model
-from pairbench.record import core_source
-from pairbench.training.faster import has_ways
+from pairbench.model.pair_model import PairModel, build_model
+from pairbench.store.record import core_source
+from pairbench.training.acceleration import has_ways
 from pairbench.training.loop import Loop, Outcome, RoundSplits
 from pairbench.training.stacked import NotStackable, Optimizers, Stacked, why_not
 

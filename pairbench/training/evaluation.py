@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pairbench.config import Distortion, TrainOptions
-from pairbench.data import RoundData
-from pairbench.interfaces import Comparison, PairBatch
-from pairbench.metrics import answer_metrics, class_accuracy
-from pairbench.model import PairModel
+from pairbench.config.run_config import Distortion, TrainOptions
+from pairbench.data.augmentation import distort
+from pairbench.data.round_data import RoundData
+from pairbench.model.pair_model import PairModel
+from pairbench.plugin.components import PairBatch, PairOutput
 from pairbench.seeds import stream_seed
-from pairbench.training.augmentation import distort
-from pairbench.training.frozen import Features, LookedUpBatch, features_of, looked_up
-from pairbench.training.shelf import IMAGES_AT_ONCE
+from pairbench.training.feature_cache import IMAGES_AT_ONCE
+from pairbench.training.frozen_features import Features, LookedUpBatch, features_of, looked_up
+from pairbench.training.metrics import answer_metrics, class_accuracy
 
 PAIRS_AT_ONCE = 4096
 
@@ -219,7 +219,7 @@ def _embed_with(
 
 
 def _score(
-    model: PairModel, comparison: Comparison, batch: PairBatch, supervises: bool
+    model: PairModel, comparison: PairOutput, batch: PairBatch, supervises: bool
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     total, _ = model.loss(comparison, batch)
     class_logits = model.class_logits(comparison.embeddings) if supervises else None

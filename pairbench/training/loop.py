@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pairbench.config import RunConfig
-from pairbench.data import RoundData
-from pairbench.interfaces import Comparison, PairBatch
-from pairbench.model import PairModel, build_model
+from pairbench.config.run_config import RunConfig
+from pairbench.data.round_data import RoundData
+from pairbench.model.pair_model import PairModel, build_model
+from pairbench.plugin.components import PairBatch, PairOutput
 from pairbench.seeds import member_seed
+from pairbench.training.acceleration import autocast, fast, laid_out
+from pairbench.training.epoch_buffer import Gathered
 from pairbench.training.evaluation import Scores, metrics
-from pairbench.training.faster import autocast, fast, laid_out
-from pairbench.training.final import asked, final_figures
-from pairbench.training.frozen import LookedUpBatch, features_of, looked_up
-from pairbench.training.gathering import Gathered
+from pairbench.training.final_metrics import asked, final_figures
+from pairbench.training.frozen_features import LookedUpBatch, features_of, looked_up
 from pairbench.training.optim import Schedule, build_optimizer, build_schedule
 from pairbench.training.sampling import Sampler
 
@@ -154,22 +154,22 @@ class Loop:
                     self._step(model, forward, optimizer, batch)
                     yield
 
-    def _compiled(self, model: PairModel) -> Callable[[Tensor], Comparison]:
+    def _compiled(self, model: PairModel) -> Callable[[Tensor], PairOutput]:
         """What answers images in training: the model itself, or torch's compilation of it."""
         if self.config.train.compile != "on":
             return model
         # Parting a batch swaps functions of the norms at run time, which the compiler would trace anew each time.
         model.parts_for_norms = False
-        compiled: Callable[[Tensor], Comparison] = torch.compile(model)
+        compiled: Callable[[Tensor], PairOutput] = torch.compile(model)
         return compiled
 
     def _step(
         self,
         model: PairModel,
-        forward: Callable[[Tensor], Comparison],
+        forward: Callable[[Tensor], PairOutput],
         optimizer: torch.optim.Optimizer,
         batch: PairBatch,
-    ) -> tuple[Tensor, Comparison]:
+    ) -> tuple[Tensor, PairOutput]:
         """One step; the total loss and the answer."""
         train = self.config.train
         optimizer.zero_grad(set_to_none=True)
@@ -186,7 +186,7 @@ class Loop:
     def _epoch(
         self,
         model: PairModel,
-        forward: Callable[[Tensor], Comparison],
+        forward: Callable[[Tensor], PairOutput],
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         sampler: Sampler,

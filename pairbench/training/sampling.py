@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pairbench.config import TrainOptions
-from pairbench.data import RoundData
+from pairbench.config.run_config import TrainOptions
+from pairbench.data.augmentation import distort
+from pairbench.data.random_transforms import Transforms, check_transforms
+from pairbench.data.round_data import RoundData
 from pairbench.errors import MismatchError
-from pairbench.interfaces import PairBatch, PairTask
+from pairbench.plugin.components import PairBatch, PairTask
 from pairbench.seeds import member_seed
-from pairbench.training.augmentation import distort
-from pairbench.training.frozen import Features, LookedUpBatch
-from pairbench.training.transforms import Transforms, check_transforms
+from pairbench.training.frozen_features import Features, LookedUpBatch
 
 
 def check_sampling(train: TrainOptions, task: PairTask) -> None:

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.optim.swa_utils import AveragedModel
 
-from pairbench.config import RunConfig
-from pairbench.data import RoundData
-from pairbench.interfaces import PairBatch
-from pairbench.model import PairModel, build_model
+from pairbench.config.run_config import RunConfig
+from pairbench.data.round_data import RoundData
+from pairbench.model.pair_model import PairModel, build_model
+from pairbench.plugin.components import PairBatch
 from pairbench.seeds import member_seed
+from pairbench.training.acceleration import autocast, fast
+from pairbench.training.epoch_buffer import Gathered
 from pairbench.training.evaluation import Scores, metrics
-from pairbench.training.faster import autocast, fast
-from pairbench.training.frozen import looked_up
-from pairbench.training.gathering import Gathered
+from pairbench.training.frozen_features import looked_up
 from pairbench.training.loop import Diverged, Outcome, RoundSplits, append_curve, average_of, finished, scored, weights
 from pairbench.training.optim import (
     Schedule,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pairbench import Comparison, PairBatch
+from pairbench import PairBatch, PairOutput
 
 ImageShape = tuple[int, int, int]
 
@@ -107,7 +107,7 @@ class CrossEntropy(nn.Module):
         super().__init__()
         self.label_smoothing = label_smoothing
 
-    def forward(self, comparison: Comparison, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, comparison: PairOutput, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         loss = answer_loss(comparison.logits, batch.target, self.label_smoothing)
         return loss, {"final": loss}
 
@@ -126,7 +126,7 @@ class AuxClassification(nn.Module):
         logits: Tensor = self.classifier(embeddings)
         return logits
 
-    def forward(self, comparison: Comparison, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, comparison: PairOutput, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = self.class_logits(comparison.embeddings)
         classes = batch.classes
         terms = {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pairbench import Comparison, PairBatch
+from pairbench import PairBatch, PairOutput
 
 # Under the root, so that its slope is finite where two embeddings are equal.
 TINY = 1e-12
@@ -66,14 +66,14 @@ class AbsoluteDifference(nn.Module):
 
 
 class Contrastive(nn.Module):
-    """(Comparison, PairBatch) -> the weighted sum of the contrastive loss and the cross-entropy."""
+    """(PairOutput, PairBatch) -> the weighted sum of the contrastive loss and the cross-entropy."""
 
     def __init__(self, margin: float, answer_weight: float) -> None:
         super().__init__()
         self.margin = margin
         self.answer_weight = answer_weight
 
-    def forward(self, comparison: Comparison, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, comparison: PairOutput, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         same = batch.target.to(comparison.logits.dtype)
         distance = -nearness(comparison.embeddings[:, 0], comparison.embeddings[:, 1])
         apart = (self.margin - distance).clamp(min=0).square()
@@ -83,14 +83,14 @@ class Contrastive(nn.Module):
 
 
 class Margin(nn.Module):
-    """(Comparison, PairBatch) -> the cosine embedding loss of a pair, and the cross-entropy of its answer."""
+    """(PairOutput, PairBatch) -> the cosine embedding loss of a pair, and the cross-entropy of its answer."""
 
     def __init__(self, margin: float, answer_weight: float) -> None:
         super().__init__()
         self.margin = margin
         self.answer_weight = answer_weight
 
-    def forward(self, comparison: Comparison, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, comparison: PairOutput, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         same = batch.target.to(comparison.logits.dtype)
         near = cosine(comparison.embeddings[:, 0], comparison.embeddings[:, 1])
         margin = (same * (1 - near) + (1 - same) * (near - self.margin).clamp(min=0)).mean()
@@ -99,7 +99,7 @@ class Margin(nn.Module):
 
 
 class Triplet(nn.Module):
-    """(Comparison, PairBatch) -> the triplet loss, and the cross-entropy of the answers.
+    """(PairOutput, PairBatch) -> the triplet loss, and the cross-entropy of the answers.
 
     preference: the reference is nearer to the preferred candidate than to the other. Otherwise each image of the batch
     is nearer to the farthest of its class than to the nearest of another (Hermans et al., 2017).
@@ -109,19 +109,19 @@ class Triplet(nn.Module):
         super().__init__()
         self.margin, self.answer_weight, self.preference = margin, answer_weight, preference
 
-    def forward(self, comparison: Comparison, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, comparison: PairOutput, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         triplet = self._preferred(comparison, batch) if self.preference else self._hardest(comparison, batch)
         answer = _answer(comparison, batch)
         return triplet + self.answer_weight * answer, {"triplet": triplet, "answer": answer}
 
-    def _preferred(self, comparison: Comparison, batch: PairBatch) -> Tensor:
+    def _preferred(self, comparison: PairOutput, batch: PairBatch) -> Tensor:
         reference, first, second = comparison.embeddings.unbind(dim=1)
         votes = batch.target.to(comparison.logits.dtype)
         further = nearness(reference, second) - nearness(reference, first)  # of the first beyond the second
         one, two = (self.margin - further).clamp(min=0), (self.margin + further).clamp(min=0)
         return (votes * one + (1 - votes) * two).mean()
 
-    def _hardest(self, comparison: Comparison, batch: PairBatch) -> Tensor:
+    def _hardest(self, comparison: PairOutput, batch: PairBatch) -> Tensor:
         embeddings, classes = comparison.embeddings.flatten(0, 1), batch.classes.flatten()
         squares = (embeddings.unsqueeze(1) - embeddings.unsqueeze(0)).square().sum(-1)
         distance = (squares + TINY).sqrt()
@@ -137,24 +137,24 @@ class Triplet(nn.Module):
 
 
 class MetricLoss(nn.Module):
-    """(Comparison, PairBatch) -> a loss of pytorch-metric-learning, and the cross-entropy of the answers."""
+    """(PairOutput, PairBatch) -> a loss of pytorch-metric-learning, and the cross-entropy of the answers."""
 
     def __init__(self, loss: nn.Module, answer_weight: float, by_pairs: bool) -> None:
         super().__init__()
         self.loss, self.answer_weight, self.by_pairs = loss, answer_weight, by_pairs
 
-    def forward(self, comparison: Comparison, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, comparison: PairOutput, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         metric = self._by_pairs(comparison, batch) if self.by_pairs else self._by_classes(comparison, batch)
         answer = _answer(comparison, batch)
         return metric + self.answer_weight * answer, {"metric": metric, "answer": answer}
 
-    def _by_classes(self, comparison: Comparison, batch: PairBatch) -> Tensor:
+    def _by_classes(self, comparison: PairOutput, batch: PairBatch) -> Tensor:
         embeddings, classes = comparison.embeddings.flatten(0, 1), batch.classes.flatten()
         known = classes >= 0
         value: Tensor = self.loss(embeddings[known], classes[known])
         return value
 
-    def _by_pairs(self, comparison: Comparison, batch: PairBatch) -> Tensor:
+    def _by_pairs(self, comparison: PairOutput, batch: PairBatch) -> Tensor:
         embeddings, same = comparison.embeddings.flatten(0, 1), batch.target > 0.5
         first = torch.arange(len(same), device=same.device) * 2
         pairs = (first[same], first[same] + 1, first[~same], first[~same] + 1)
@@ -162,7 +162,7 @@ class MetricLoss(nn.Module):
         return value
 
 
-def _answer(comparison: Comparison, batch: PairBatch) -> Tensor:
+def _answer(comparison: PairOutput, batch: PairBatch) -> Tensor:
     """The cross-entropy of the answers; a float target is the probability of outcome 1."""
     target = batch.target
     if target.is_floating_point():

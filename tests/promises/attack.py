@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pairbench.record import SPENT
-from pairbench.store import Store
+from pairbench.store.record import SPENT
+from pairbench.store.store import Store
 
 TESTS = Path(__file__).parents[1]
 # Equal runs draw equal attacks; another seed draws others.

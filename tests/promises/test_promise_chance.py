@@ -9,9 +9,9 @@ from typing import Any
 import attack
 import pytest
 
-from pairbench import ranking
-from pairbench.ranking import against_best, ranked
-from pairbench.results import Result
+from pairbench.results import ranking
+from pairbench.results.ranking import against_best, ranked
+from pairbench.results.results import Result
 
 
 def equals(draw: random.Random, configs: int, rounds: int) -> list[Result]:

@@ -15,8 +15,8 @@ import pytest
 from pictures import class_folders, pairs_of_classes, picture
 
 import pairbench
-from pairbench import registry as registry_room
-from pairbench.store import Store
+from pairbench.plugin import registry as registry_room
+from pairbench.store.store import Store
 
 ROUNDS = 2
 Ask = Callable[..., int]

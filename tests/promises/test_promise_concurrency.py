@@ -13,8 +13,8 @@ import attack
 import pytest
 from conftest import config_of, simulated_record
 
-from pairbench.locks import Claim
-from pairbench.store import Store
+from pairbench.store.locks import Claim
+from pairbench.store.store import Store
 
 FULL = pytest.mark.slow
 
@@ -175,8 +175,8 @@ def test_a_run_in_this_process_picks_up_what_another_has_claimed(tmp_path: Path,
     import tiny
 
     import pairbench
-    from pairbench.claims import SHARED
-    from pairbench.runner import make_plan
+    from pairbench.execution.claims import SHARED
+    from pairbench.execution.runner import make_plan
 
     words = (*tiny.SPECS, "train.rounds=3", "train.epochs=1")
     (member,) = make_plan(words, registry=tiny_registry).members

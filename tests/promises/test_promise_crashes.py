@@ -12,7 +12,7 @@ import pytest
 
 import pairbench
 from pairbench.cli import invoke
-from pairbench.store import Store
+from pairbench.store.store import Store
 
 ONE, FULL = 1, pytest.mark.slow
 
@@ -174,7 +174,7 @@ def test_rounds_that_failed_are_trained_again_only_when_asked(tmp_path: Path, ti
     import tiny
     from conftest import simulated_record
 
-    from pairbench.runner import make_plan
+    from pairbench.execution.runner import make_plan
 
     words = (*tiny.SPECS, "train.rounds=3", "train.epochs=1")
     (member,) = make_plan(words, registry=tiny_registry).members

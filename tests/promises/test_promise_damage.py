@@ -16,10 +16,10 @@ import torch
 
 import pairbench
 from pairbench.errors import DataError
-from pairbench.interfaces import PairPool
-from pairbench.keeping import described, is_sound
-from pairbench.telling import heard_by
-from pairbench.training.shelf import Shelf
+from pairbench.plugin.components import PairPool
+from pairbench.plugin.notify import heard_by
+from pairbench.store.model_files import described, is_sound
+from pairbench.training.feature_cache import Shelf
 from pairbench_images import pool as pools
 from pairbench_images.decoding import Decoding
 from pairbench_images.files import contents

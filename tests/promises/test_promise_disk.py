@@ -14,7 +14,7 @@ import attack
 import pytest
 
 import pairbench
-from pairbench.store import Store
+from pairbench.store.store import Store
 
 # Runs a command in which files may grow to so many bytes, or which permissions bind even where it is root's.
 LIMITED = """

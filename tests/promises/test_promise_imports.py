@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import Install
 
-from pairbench import registry as registry_room
+from pairbench.plugin import registry as registry_room
 
 
 def test_a_plugin_that_exits_at_once_while_it_is_imported_is_named(install_plugin: Install) -> None:

@@ -15,9 +15,9 @@ import attack
 import pytest
 
 from pairbench.cli import invoke
-from pairbench.config import DEFAULTS, TrainOptions
-from pairbench.interfaces import INTERFACES
-from pairbench.registry import installed
+from pairbench.config.run_config import DEFAULTS, TrainOptions
+from pairbench.plugin.components import INTERFACES
+from pairbench.plugin.registry import installed
 
 FULL = pytest.mark.slow
 ODD = [
@@ -264,7 +264,7 @@ def test_what_is_wrong_with_data_is_one_line_before_anything_trains(
 @pytest.mark.parametrize("kind", ["folder", "pipe", "/dev/zero", "/dev/null", "missing", "a\0b", "empty"])
 def test_what_is_no_list_of_pairs_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
     from pairbench.errors import DataError
-    from pairbench.pairs import read_pairs
+    from pairbench.model.pair_tables import read_pairs
 
     file = unusual(tmp_path / "pairs.csv", kind)
     with pytest.raises(DataError) as caught:

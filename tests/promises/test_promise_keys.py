@@ -12,11 +12,12 @@ import pytest
 from conftest import config_of, simulated_record
 from pydantic import BaseModel, ValidationError
 
-from pairbench.config import DEFAULTS, PAIRINGS, RunConfig, TrainOptions, from_flat, id_of
-from pairbench.interfaces import INTERFACES
-from pairbench.plan import Known, Member, pending
-from pairbench.record import Context
-from pairbench.registry import installed
+from pairbench.config.run_config import DEFAULTS, PAIRINGS, RunConfig, TrainOptions, from_flat, id_of
+from pairbench.execution.plan import PlannedConfig, pending
+from pairbench.plugin.components import INTERFACES
+from pairbench.plugin.registry import installed
+from pairbench.store.known_rounds import Known
+from pairbench.store.record import Context
 
 CONTEXT = Context("data", {"core": {"distribution": "pairbench", "version": "0", "source": "a"}})
 WORDS = ["x", "adamw", "sgd", "linear", "none", "cosine", "resnet18", "mobilenetv3_small_050", "adam", "l2", "test"]
@@ -76,7 +77,7 @@ def neighbours(flat: dict[str, Any], owner: str, model: type[BaseModel]) -> Iter
             yield key, from_flat(flat)
 
 
-def misses(stored: Member, asked: Member) -> bool:
+def misses(stored: PlannedConfig, asked: PlannedConfig) -> bool:
     records = [
         simulated_record(stored.config, number, context=stored.context) for number in range(stored.config.train.rounds)
     ]
@@ -112,47 +113,47 @@ def test_every_option_of_a_component_makes_another_result(slot: str, name: str) 
     except Exception as error:  # noqa: BLE001 - an option that only its own test knows how to fill
         pytest.skip(f"{slot}={name} cannot be had by guessing: {error}")
     model = installed().find(slot, name).component
-    stored = Member("m", from_flat(flat), CONTEXT)
+    stored = PlannedConfig("m", from_flat(flat), CONTEXT)
     places = stored.config.locations()
     for key, config in neighbours(flat, slot, model):
         if key in places:
-            assert not misses(stored, Member("m", config, CONTEXT)), f"{key} only says where data lie"
+            assert not misses(stored, PlannedConfig("m", config, CONTEXT)), f"{key} only says where data lie"
         elif config.flat()[key] != flat[key]:
-            assert misses(stored, Member("m", config, CONTEXT)), f"{key} does not count"
+            assert misses(stored, PlannedConfig("m", config, CONTEXT)), f"{key} does not count"
         else:
             pytest.fail(f"no other value found for {key}: add one to this file")
 
 
 def test_every_option_of_training_makes_another_result_but_the_number_of_rounds() -> None:
     flat = config_of("train.rounds=2").flat()
-    stored = Member("m", from_flat(flat), CONTEXT)
+    stored = PlannedConfig("m", from_flat(flat), CONTEXT)
     tried = 0
     for key, config in neighbours(flat, "train", TrainOptions):
         assert config.flat()[key] != flat[key], f"no other value found for {key}: add one to this file"
-        assert misses(stored, Member("m", config, CONTEXT)) == (key != "train.rounds"), key
+        assert misses(stored, PlannedConfig("m", config, CONTEXT)) == (key != "train.rounds"), key
         tried += 1
     assert tried == len(TrainOptions.model_fields)
 
 
 def test_another_component_in_a_slot_or_another_pairing_makes_another_result() -> None:
-    stored = Member("m", config_of("train.rounds=2"), CONTEXT)
+    stored = PlannedConfig("m", config_of("train.rounds=2"), CONTEXT)
     for slot, name in components():
         if name != DEFAULTS[slot]:
             try:
                 config = from_flat(base(slot, name))
             except Exception:  # noqa: BLE001 - needs options that cannot be guessed
                 continue
-            assert misses(stored, Member("m", config, CONTEXT)), f"{slot}={name}"
+            assert misses(stored, PlannedConfig("m", config, CONTEXT)), f"{slot}={name}"
     for pairing in PAIRINGS:
         if pairing != DEFAULTS["pairing"]:
-            assert misses(stored, Member("m", config_of("train.rounds=2", f"pairing={pairing}"), CONTEXT))
+            assert misses(stored, PlannedConfig("m", config_of("train.rounds=2", f"pairing={pairing}"), CONTEXT))
 
 
 def test_other_data_code_or_versions_make_another_result() -> None:
     config = config_of("train.rounds=2")
     code = {slot: {"distribution": "a", "version": "1", "source": "s"} for slot in (*INTERFACES, "core")}
-    stored = Member("m", config, Context("data", code))
-    assert not misses(stored, Member("other name", config, Context("data", copy.deepcopy(code))))
+    stored = PlannedConfig("m", config, Context("data", code))
+    assert not misses(stored, PlannedConfig("other name", config, Context("data", copy.deepcopy(code))))
     assert misses(stored, dataclasses.replace(stored, context=Context("other", code)))
     for slot, parts in code.items():
         for part in parts:
@@ -169,10 +170,10 @@ def test_the_order_of_words_never_matters() -> None:
         "encoder.embedding_dim=10",
         "pairing=siamese",
     ]
-    stored, choose = Member("m", config_of(*words), CONTEXT), random.Random(0)
+    stored, choose = PlannedConfig("m", config_of(*words), CONTEXT), random.Random(0)
     for _ in range(50):
         choose.shuffle(words)
-        asked = Member("m", config_of(*words), CONTEXT)
+        asked = PlannedConfig("m", config_of(*words), CONTEXT)
         flat = list(asked.config.flat().items())
         choose.shuffle(flat)
         assert asked.round_keys() == stored.round_keys()

@@ -20,8 +20,8 @@ import pytest
 from conftest import config_of, simulated_record
 
 from pairbench.cli import invoke
-from pairbench.history import stored
-from pairbench.store import Store
+from pairbench.results.query import stored
+from pairbench.store.store import Store
 
 FULL = pytest.mark.slow
 

@@ -15,10 +15,11 @@ import attack
 import pytest
 from conftest import config_of, simulated_record
 
-from pairbench import index, ranking
-from pairbench.history import stored
-from pairbench.record import Digest, checksum
-from pairbench.store import Store
+from pairbench.results import ranking
+from pairbench.results.query import stored
+from pairbench.store import index
+from pairbench.store.record import Digest, checksum
+from pairbench.store.store import Store
 
 FULL = pytest.mark.slow
 MEASURE = """

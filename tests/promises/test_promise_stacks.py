@@ -8,7 +8,7 @@ from pathlib import Path
 import attack
 import pytest
 
-from pairbench.store import Store
+from pairbench.store.store import Store
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")

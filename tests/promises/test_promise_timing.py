@@ -8,7 +8,7 @@ import statistics
 import pytest
 import tiny
 
-from pairbench.config import RunConfig
+from pairbench.config.run_config import RunConfig
 
 
 @pytest.mark.slow
@@ -17,7 +17,7 @@ def test_a_timing_beside_itself_stays_inside_its_own_interval(tiny_registry: obj
     from conftest import config_of
     from scipy.special import stdtrit
 
-    from pairbench.timing import measure
+    from pairbench.timing.measure import measure
 
     torch.set_num_threads(1)
     first: RunConfig = config_of(*tiny.SPECS)

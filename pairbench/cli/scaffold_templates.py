@@ -1,0 +1,252 @@
+"""The texts of a new plugin's files, with $words for what differs."""
+
+from __future__ import annotations
+
+PYPROJECT = """\
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "$distribution"
+version = "0.1.0"
+description = "A plugin of pairbench, which brings $brings"
+readme = "README.md"
+requires-python = ">=3.11"
+dependencies = ["pairbench>=$version"]
+
+[project.optional-dependencies]
+dev = ["pytest>=8", "ruff>=0.8"]
+
+[project.entry-points.pairbench]
+$name = "$package"
+
+[tool.hatch.build.targets.wheel]
+packages = ["$package"]
+
+[tool.pytest.ini_options]
+testpaths = ["tests"]
+pythonpath = ["."]
+
+[tool.ruff]
+line-length = 88
+"""
+
+README = """\
+# $distribution
+
+A plugin of pairbench, which brings $brings called `$name`.
+
+```
+pip install -e ".[dev]"
+pytest
+pairbench show $show
+pairbench run $spec
+```
+
+`pytest` runs pairbench's conformance kit over every component. Once the plugin is installed,
+`pairbench plugin check $distribution` does so too.
+"""
+
+PACKAGE = '''\
+"""A plugin of pairbench, which brings $brings."""
+
+import pairbench
+
+$imports
+
+
+@pairbench.hookimpl
+def pairbench_components():
+    return [
+$classes
+    ]
+'''
+
+TEST = '''\
+"""Every component keeps every rule of pairbench's conformance kit."""
+
+import pairbench.testing
+
+$imports
+
+$cases'''
+
+CASES = {
+    "dataset": """\
+test_dataset = pairbench.testing.conformance(
+    ${base}Dataset(),
+    ${base}Dataset(size=8, pairs=20),
+)
+""",
+    "encoder": """\
+test_encoder = pairbench.testing.conformance(
+    ${base}Encoder(),
+    ${base}Encoder(embedding_dim=32),
+)
+""",
+    "head": """\
+test_head = pairbench.testing.conformance(
+    ${base}Head(),
+    ${base}Head(hidden=8),
+)
+""",
+    "loss": """\
+test_loss = pairbench.testing.conformance(
+    ${base}Loss(),
+    ${base}Loss(smoothing=0.0),
+)
+""",
+}
+
+DATASET = '''\
+"""A dataset: a pool of images for each split, and a table of pairs for each round."""
+
+import zlib
+from typing import Annotated
+
+import pairbench
+from pydantic import Field
+
+
+class ${base}Dataset(pairbench.PairDataset):
+    """Noisy gray squares: is the first at most as bright as the second?
+
+    size: height and width of an image.
+    pairs: pairs in a round, in every split.
+    """
+
+    name = "$name"
+    size: Annotated[int, Field(ge=4)] = 14
+    pairs: pairbench.PositiveInt = 200
+
+    @property
+    def task(self):
+        shape = (1, self.size, self.size)
+        return pairbench.PairTask("ordering", shape, num_classes=10)
+
+    def load(self, split, *, rounds, seed):
+        import torch
+
+        # The images depend on the split alone, the pairs on split, seed and round.
+        draw = _generator(split)
+        classes = torch.arange(10).repeat_interleave(20)
+        shape = (len(classes), 1, self.size, self.size)
+        noise = torch.randint(25, shape, generator=draw)
+        images = (25 * classes.view(-1, 1, 1, 1) + noise).to(torch.uint8)
+        tables = []
+        for number in range(rounds):
+            draw = _generator(f"{split}/{seed}/{number}")
+            tables.append(torch.randint(len(images), (self.pairs, 2), generator=draw))
+        pairs = torch.stack(tables)
+        first, second = classes[pairs].unbind(dim=2)
+        target = (first <= second).long()
+        return pairbench.PairPool(images, pairs, target, classes)
+
+
+def _generator(stream):
+    import torch
+
+    return torch.Generator().manual_seed(zlib.crc32(stream.encode()))
+'''
+
+ENCODER = '''\
+"""An encoder: from one image to one embedding."""
+
+import pairbench
+
+
+class ${base}Encoder(pairbench.Encoder):
+    """Average pooling to 4x4 pixels and one linear layer.
+
+    embedding_dim: the size of the embedding.
+    """
+
+    name = "$name"
+    embedding_dim: pairbench.PositiveInt = 10
+
+    def build(self, image_shape):
+        from torch import nn
+
+        channels, _, _ = image_shape
+        return nn.Sequential(
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.Linear(16 * channels, self.embedding_dim),
+        )
+'''
+
+HEAD = '''\
+"""A comparison head: from the embeddings of an example to its answer."""
+
+import pairbench
+
+
+class ${base}Head(pairbench.ComparisonHead):
+    """One hidden layer over the concatenated embeddings.
+
+    hidden: the width of the hidden layer.
+    """
+
+    name = "$name"
+    hidden: pairbench.PositiveInt = 32
+
+    def build(self, embedding_shape, task):
+        from torch import nn
+
+        images, size = embedding_shape
+        return nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(images * size, self.hidden),
+            nn.ReLU(),
+            nn.Linear(self.hidden, len(task.outcomes)),
+        )
+'''
+
+LOSS = '''\
+"""A loss: what training minimises."""
+
+import pairbench
+
+
+class ${base}Loss(pairbench.LossStrategy):
+    """The cross-entropy of the answer, with smoothed targets.
+
+    smoothing: how much of each target is spread evenly over all outcomes.
+    """
+
+    name = "$name"
+    smoothing: pairbench.Probability = 0.1
+
+    def build(self, embedding_shape, task):
+        from $package import modules
+
+        return modules.SmoothedCrossEntropy(self.smoothing)
+'''
+
+MODULES = '''\
+"""Modules: imported only when one is built, so that listing plugins costs no torch."""
+
+import torch
+from torch import nn
+
+
+class SmoothedCrossEntropy(nn.Module):
+    """(PairOutput, PairBatch) -> (total, terms)."""
+
+    def __init__(self, smoothing):
+        super().__init__()
+        self.smoothing = smoothing
+
+    def forward(self, comparison, batch):
+        target = batch.target
+        if target.is_floating_point():
+            # The probability of outcome 1.
+            target = torch.stack([1 - target, target], dim=1)
+        loss = nn.functional.cross_entropy(
+            comparison.logits, target, label_smoothing=self.smoothing
+        )
+        return loss, {"answer": loss}
+'''
+
+COMPONENTS = {"dataset": DATASET, "encoder": ENCODER, "head": HEAD, "loss": LOSS}

@@ -1,0 +1,1 @@
+"""From the words of a spec or a suite to a validated config."""

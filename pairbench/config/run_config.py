@@ -1,0 +1,354 @@
+"""What a run does: a component for each slot, a pairing, and how to train; as values, as text and as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from pairbench.config.options import read, validated, written_option
+from pairbench.config.spec import Settings
+from pairbench.config.transform_calls import parsed_call
+from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
+from pairbench.plugin.components import (
+    INTERFACES,
+    ComparisonHead,
+    Component,
+    Encoder,
+    LossStrategy,
+    NonNegativeFloat,
+    NonNegativeInt,
+    Options,
+    PairDataset,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+)
+from pairbench.plugin.registry import Origin, Registry, installed
+from pairbench.plugin.selection import BUNDLED
+from pairbench.text import quoted, unknown
+
+Pairing = Literal["siamese", "pseudo_siamese", "two_channel"]
+PAIRINGS: tuple[str, ...] = get_args(Pairing)
+DEFAULTS: Settings = {
+    "dataset": "mnist_pairs",
+    "encoder": "deep_cnn",
+    "pairing": "siamese",
+    "head": "concat_linear",
+    "loss": "aux",
+}
+Scalar = bool | int | float | str
+Mapped = dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Scalar | tuple[Scalar, ...]]
+Distortion = Literal["rotate", "scale", "shear", "shift", "elastic"]
+Augment = dict[Distortion, NonNegativeFloat]
+
+
+class TrainOptions(Options):
+    """How each round is trained and evaluated.
+
+    rounds: independent repeats, each with data, weights and shuffling of its own.
+    seed: the seed that the seeds of all rounds are drawn from.
+    epochs: passes over the training pairs.
+    batch_size: pairs in a step.
+    optimizer: an optimiser of torch (adam, adamw, sgd, ...) or timm (lamb, lion, ...) by name.
+    learning_rate: the peak learning rate.
+    weight_decay: none leaves the optimiser's own default.
+    decay_all: true decays every parameter as torch does; false leaves out biases and the weights of norms.
+    clip_norm: the largest norm of a round's gradient; larger ones are scaled down to it; none leaves them.
+    ema: the decay of an exponential moving average of the weights, which is evaluated in their place; 0 turns it off.
+    optimizer_options: further arguments of the optimiser, such as [momentum=0.9,nesterov=true] or [betas=[0.9,0.95]].
+    schedule: constant, cosine, linear, one_cycle, or a scheduler of torch (StepLR, ...) or timm (tanh, poly, ...).
+    warmup: the share of all steps in which the learning rate rises linearly from zero; for constant, cosine and
+        linear, and for timm's schedulers.
+    schedule_options: further arguments of the scheduler, such as [step_size=10,gamma=0.5].
+    normalize: how images are scaled: unit is [0, 1], raw is 0-255, standard subtracts the mean and divides by the
+        standard deviation of the round's training images, channel by channel.
+    augment: random distortions of each training image, drawn anew each time it is seen: rotate (degrees), scale and
+        shear (shares), shift and elastic (pixels), such as [rotate=10,shift=1]; each is the largest amount.
+    transforms: random transforms of torchvision, applied in their order to the 8-bit pixels of each training image and
+        drawn anew each time it is seen, such as [RandomHorizontalFlip(p=0.5),ColorJitter(brightness=0.2)].
+    swap: swap the images of every second training pair at random, with the answer that is then right.
+    repair: pair the labelled training images anew for each epoch.
+    tta: at test time, average the answers over this many distorted copies of the images, at half of augment's
+        amounts; 0 reads the images as they are.
+    members: models in an ensemble; each is trained on the round's data from weights of its own, and their probabilities
+        are averaged.
+    precision: fp32, or bf16: the products of 3x3 convolutions alone on a CPU with tile registers, else the forward pass
+        under autocast. auto takes bf16 where a few steps are clearly faster and it has been shown to leave figures as
+        they are: these products, and autocast with normalize=standard.
+    engine: loop trains one round after the other; stacked trains several at once, their weights in one tensor; auto
+        takes whichever a few steps show to be clearly faster, and loop where there is too little work to tell.
+    compile: on trains through torch.compile; auto does so where a trial shows that it saves more than it costs.
+    evaluate_every: epochs between evaluations on the test pairs, for the curves; 0 evaluates after the last alone.
+    device: where to train; auto takes CUDA, then MPS, then the CPU.
+    evaluation: eval is right. train evaluates with dropout and batch statistics active, a flaw of the source report
+        that exists here to reproduce its figures.
+    carry_over: false is right. true hands the trained model and optimiser of a round to the next one, another flaw of
+        the source report that exists here to reproduce its figures.
+    """
+
+    rounds: Annotated[int, Field(ge=1, le=10_000)] = 10
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    epochs: PositiveInt = 12
+    batch_size: PositiveInt = 64
+    optimizer: str = "adam"
+    learning_rate: PositiveFloat = 3e-3
+    weight_decay: NonNegativeFloat | None = None
+    decay_all: bool = True
+    clip_norm: PositiveFloat | None = None
+    ema: Probability = 0.0
+    optimizer_options: Mapped = Field(default_factory=dict)
+    schedule: str = "cosine"
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.1
+    schedule_options: Mapped = Field(default_factory=dict)
+    normalize: Literal["unit", "raw", "standard"] = "unit"
+    augment: Augment = Field(default_factory=dict)
+    transforms: tuple[str, ...] = ()
+    swap: bool = False
+    repair: bool = False
+    tta: Annotated[int, Field(ge=0, le=1000)] = 0
+    members: Annotated[int, Field(ge=1, le=1000)] = 1
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    engine: Literal["auto", "loop", "stacked"] = "auto"
+    compile: Literal["auto", "on", "off"] = "off"
+    evaluate_every: NonNegativeInt = 1
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    evaluation: Literal["eval", "train"] = "eval"
+    carry_over: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainOptions:
+        for call in self.transforms:
+            parsed_call(call)
+        if self.carry_over and (self.members > 1 or self.ema):
+            raise ValueError("carry_over hands one model on. Set train.members=1 and train.ema=0, or carry_over=false.")
+        if self.compile == "on" and self.engine == "stacked":
+            raise ValueError("compile=on compiles one model. Set train.engine=loop, or train.compile=off.")
+        if self.evaluation == "train" and (self.members > 1 or self.tta):
+            raise ValueError("evaluation=train reproduces the report alone. Set train.members=1 and train.tta=0.")
+        if self.tta and not any(self.augment.values()):
+            raise ValueError("tta averages over distorted copies, and augment names no distortion. Set train.augment.")
+        return self
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One combination, complete and validated: what a run is known by."""
+
+    dataset: PairDataset
+    encoder: Encoder
+    head: ComparisonHead
+    loss: LossStrategy
+    pairing: Pairing = "siamese"
+    train: TrainOptions = field(default_factory=TrainOptions)
+
+    def __post_init__(self) -> None:
+        if self.pairing not in PAIRINGS:
+            raise unknown("pairing", str(self.pairing), PAIRINGS)
+        wanted = self.encoder.normalize
+        if wanted not in (None, self.train.normalize):
+            raise MismatchError(
+                f"encoder '{self.encoder.name}' has weights that were made for train.normalize={wanted}, "
+                f"got {self.train.normalize}. Set train.normalize={wanted}."
+            )
+
+    def components(self) -> dict[str, Component]:
+        """The component in each slot."""
+        return {"dataset": self.dataset, "encoder": self.encoder, "head": self.head, "loss": self.loss}
+
+    def flat(self) -> dict[str, Any]:
+        """Every option, defaults included, by its key in a spec: {"encoder": "cnn", "train.epochs": 20, ...}."""
+        flat: dict[str, Any] = {}
+        for slot, component in self.components().items():
+            flat[slot] = component.name
+            flat |= {f"{slot}.{option}": value for option, value in component.values().items()}
+        flat["pairing"] = self.pairing
+        return flat | {f"train.{option}": value for option, value in self.train.values().items()}
+
+    def qualified(self) -> dict[str, Any]:
+        """The flat form with each component as `distribution:name`, which stays clear where two claim the name."""
+        origins = self.origins()
+        return self.flat() | {
+            slot: f"{origins[slot].distribution}:{component.name}"
+            for slot, component in self.components().items()
+            if origins[slot].plugin
+        }
+
+    @property
+    def config_id(self) -> str:
+        """Twelve hexadecimal digits that name this config: all but how many rounds there are and where files lie.
+
+        Raises:
+            DataError: the weights, which count by their content, cannot be read.
+        """
+        # Anew each time where there is a file: another may have taken its place.
+        return id_of(self.flat(), self.locations(), self.weights()) if self.encoder.locations else self._id_of_options
+
+    @cached_property
+    def _id_of_options(self) -> str:
+        return id_of(self.flat(), self.locations())
+
+    def locations(self) -> list[str]:
+        """The keys of options that only say where data or weights lie."""
+        places = {"dataset": type(self.dataset).locations, "encoder": self.encoder.locations}
+        return [f"{slot}.{option}" for slot, options in places.items() for option in options]
+
+    def weights(self) -> str:
+        """The digest of the weights that the encoder reads; "" where it draws all of them.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        try:
+            return self.encoder.digest()
+        except PairbenchError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"encoder '{self.encoder.name}' cannot tell a digest of its weights ({type(error).__name__}: {error}). "
+                "Mend its plugin, or check the paths in its options."
+            ) from error
+
+    def words(self) -> list[str]:
+        """The shortest spec of this config: each slot, and every option that is not at its default."""
+        return config_words(self.flat(), self)
+
+    def origins(self, registry: Registry | None = None) -> dict[str, Origin]:
+        """Where the component of each slot comes from."""
+        registry = registry or installed()
+        return {slot: registry.origin_of(type(component)) for slot, component in self.components().items()}
+
+    def __str__(self) -> str:
+        return " ".join(self.words())
+
+
+def config_words(flat: Mapping[str, Any], config: RunConfig) -> list[str]:
+    """The words of `config`; an option at its default is left out."""
+    models: dict[str, Options] = {**config.components(), "train": config.train}
+    names = _clear_names(config)
+    words = [f"{slot}={names[slot]}" for slot in ("encoder", "head", "loss")]
+    if names["dataset"] != DEFAULTS["dataset"]:
+        words.insert(0, f"dataset={names['dataset']}")
+    if flat["pairing"] != DEFAULTS["pairing"]:
+        words.append(f"pairing={flat['pairing']}")
+    for owner, model in models.items():
+        for name, info in type(model).model_fields.items():
+            option = info.alias or name
+            value = flat[f"{owner}.{option}"]
+            if info.is_required() or getattr(model, name) != info.get_default(call_default_factory=True):
+                words.append(f"{owner}.{option}={written_option(info, value)}")
+    return words
+
+
+def _clear_names(config: RunConfig) -> dict[str, str]:
+    """The name of the component in each slot, with its distribution where others claim the name too."""
+    registry = installed()
+    qualified = config.qualified()
+    return {
+        slot: str(qualified[slot]) if len(registry.components[slot].get(component.name, [])) > 1 else component.name
+        for slot, component in config.components().items()
+    }
+
+
+def resolve(settings: Settings, registry: Registry | None = None, home: str = "") -> RunConfig:
+    """The config that `settings` ask for, with defaults for the rest.
+
+    home: the distribution whose component is meant where several claim a name, for the words of its own suites.
+
+    Raises:
+        SpecError: a key, a component or an option is unknown or wrong; the message names the mend.
+    """
+    registry = registry or installed()
+    _check_keys(settings, registry)
+    chosen = {**DEFAULTS, **{key: value for key, value in settings.items() if "." not in key}}
+    if chosen["pairing"] not in PAIRINGS:
+        raise unknown("pairing", chosen["pairing"], PAIRINGS)
+    models: dict[str, Any] = {
+        slot: read(
+            registry.find(slot, chosen[slot], home if slot in settings else BUNDLED).component,
+            slot,
+            _options(settings, slot),
+        )
+        for slot in INTERFACES
+    }
+    train = read(TrainOptions, "train", _options(settings, "train"))
+    return RunConfig(**models, pairing=chosen["pairing"], train=train)  # type: ignore[arg-type]
+
+
+def from_flat(flat: Mapping[str, Any], registry: Registry | None = None) -> RunConfig:
+    """The config whose `flat` form this is.
+
+    Raises:
+        SpecError: a component or an option does not exist here, or its value is wrong.
+    """
+    registry = registry or installed()
+
+    def options(owner: str) -> dict[str, Any]:
+        return {key.split(".", 1)[1]: value for key, value in flat.items() if key.startswith(owner + ".")}
+
+    try:
+        models: dict[str, Any] = {
+            slot: validated(registry.find(slot, str(flat[slot])).component, slot, options(slot)) for slot in INTERFACES
+        }
+        pairing = flat["pairing"]
+    except KeyError as error:
+        raise SpecError(f"a config without {error}: expected every slot. Write it with RunConfig.flat().") from None
+    return RunConfig(**models, pairing=pairing, train=validated(TrainOptions, "train", options("train")))
+
+
+def id_of(flat: Mapping[str, Any], locations: Iterable[str] = (), weights: str = "") -> str:
+    """The config_id of the config whose `flat` form this is.
+
+    Args:
+        flat: every option.
+        locations: keys of options that do not count; in the place of an encoder's, `weights` do.
+        weights: the digest of the weights that lie there.
+    """
+    nowhere = {key: weights if key.startswith("encoder.") else None for key in locations}
+    identity = {key: value for key, value in (dict(flat) | nowhere).items() if key != "train.rounds"}
+    return hashlib.sha256(canonical(identity).encode()).hexdigest()[:12]
+
+
+def canonical(value: object) -> str:
+    """`value` as JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def _options(settings: Settings, owner: str) -> Settings:
+    return {key.split(".", 1)[1]: text for key, text in settings.items() if key.startswith(owner + ".")}
+
+
+def _unknown_option(key: str, registry: Registry) -> SpecError:
+    """The error for an option of something that has none: the real options of that name, or the groups there are."""
+    option = key.partition(".")[2]
+    models: dict[str, list[type[Options]]] = {
+        slot: [claim.component for claims in registry.components[slot].values() for claim in claims]
+        for slot in INTERFACES
+    }
+    models["train"] = [TrainOptions]
+    real = [f"{owner}.{option}" for owner, kinds in models.items() if any(option in k.option_fields() for k in kinds)]
+    if real:
+        return unknown("key", key, real)
+    return SpecError(f"unknown key {quoted(key)}. Options belong to {', '.join(models)}: write SLOT.OPTION=VALUE.")
+
+
+def _check_keys(settings: Settings, registry: Registry) -> None:
+    plain = [*INTERFACES, "pairing"]
+    for key in settings:
+        owner, dot, _ = key.partition(".")
+        if dot and owner not in (*INTERFACES, "train"):
+            raise _unknown_option(key, registry)
+        if not dot and owner == "train":
+            raise SpecError("malformed word: 'train' is a group of options. Write train.OPTION=VALUE.")
+        if not dot and owner not in plain:
+            owners = [name for name in INTERFACES if owner in registry.components[name]]
+            hint = f" Did you mean {owners[0]}={owner}?" if owners else ""
+            options = [f"train.{option}" for option in TrainOptions.option_fields() if option == owner]
+            if options:
+                hint = f" Did you mean {options[0]}?"
+            raise SpecError(f"unknown key {quoted(key)}.{hint}") if hint else unknown("key", key, plain)

@@ -1,0 +1,1 @@
+"""From a dataset's pools to the tensors that a round trains on."""

@@ -1,0 +1,84 @@
+"""torchvision's random transforms over batches of images, each image with draws of its own.
+
+A v2 transform draws once for all that it is called with. Those whose only draw is whether they happen (flips,
+inversion, ...) act on the whole batch, and a mask says on which images; all others are called image by image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pairbench.config.transform_calls import parsed_call
+from pairbench.errors import MismatchError
+from pairbench.text import printable
+
+
+class Transforms:
+    """The transforms that `calls` write, in their order, on uint8 images."""
+
+    def __init__(self, calls: Sequence[str]) -> None:
+        self.steps = [_built(call) for call in calls]
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Images (N, C, H, W) uint8, each transformed by draws that `generator` decides; torch's own stay as they are.
+
+        generator: on the CPU.
+        """
+        seed = int(torch.randint(2**62, (1,), generator=generator))
+        devices = [images.device] if images.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            for step, chance in self.steps:
+                if chance is None:
+                    images = torch.stack([step(image) for image in images])
+                else:
+                    happens = (torch.rand(len(images)) < chance).to(images.device).view(-1, 1, 1, 1)
+                    images = torch.where(happens, step(images), images)
+        return images
+
+
+def check_transforms(calls: Sequence[str], image_shape: tuple[int, int, int]) -> None:
+    """Refuse transforms that cannot be built, or that change the shape of the images.
+
+    Raises:
+        MismatchError: one of them is such.
+    """
+    for call in calls:
+        try:
+            found = Transforms([call])(torch.zeros(2, *image_shape, dtype=torch.uint8), torch.Generator())
+        except MismatchError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a transform may raise anything over its options
+            reason = printable(" ".join(str(error).split()), 150)
+            raise MismatchError(
+                f"train.transforms: {printable(call, 80)} cannot transform images {image_shape} ({reason}). "
+                "Change its options, or leave it out."
+            ) from None
+        if tuple(found.shape[1:]) != image_shape or found.dtype != torch.uint8:
+            raise MismatchError(
+                f"train.transforms: {printable(call, 80)} makes images {tuple(found.shape[1:])} of {image_shape}. "
+                f"Set its size to [{image_shape[1]},{image_shape[2]}], or leave it out."
+            )
+
+
+def _built(call: str) -> tuple[nn.Module, float | None]:
+    """A transform, and its chance of happening where that is all that it draws."""
+    from torchvision.transforms import v2
+
+    name, options = parsed_call(call)
+    try:
+        made: nn.Module = getattr(v2, name)(**options)
+    except Exception as error:  # noqa: BLE001 - a transform may raise anything over its options
+        reason = printable(" ".join(str(error).split()), 150)
+        raise MismatchError(f"train.transforms: {printable(call, 80)}: {reason}. Mend its options.") from None
+    whether = getattr(v2._transform, "_RandomApplyTransform")  # noqa: B009 - private, so mypy does not know it
+    kind = type(made)
+    draws = kind.make_params is not v2.Transform.make_params if hasattr(kind, "make_params") else True
+    if isinstance(made, whether) and not draws:
+        chance = float(made.p)
+        made.p = 1.0
+        return made, chance
+    return made, None

@@ -1,0 +1,353 @@
+"""From words or typed configs to results: resolve, plan, execute, and read back what the store has."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pairbench.config.run_config import RunConfig, resolve
+from pairbench.config.spec import expand, parse, split_words
+from pairbench.config.suite import Entry, find_suite
+from pairbench.environment import cores, machine
+from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
+from pairbench.execution.plan import Job, PlannedConfig, cut, kept, pending, unkept
+from pairbench.plugin.components import PairDataset
+from pairbench.plugin.events import DataProgressed, EpochFinished, RunStarted
+from pairbench.plugin.notify import heard_by
+from pairbench.plugin.registry import Registry, installed, reason_of
+from pairbench.results.results import Result, Results
+from pairbench.store.known_rounds import Known
+from pairbench.store.record import Context
+from pairbench.store.store import Store
+from pairbench.text import printable
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The configs of a run, the suite's entry of each (None without a suite), and the suite's name."""
+
+    configs: tuple[PlannedConfig, ...]
+    entries: tuple[Entry | None, ...]
+    suite: str | None
+
+
+def run(
+    *words: str | RunConfig,
+    suite: str | None = None,
+    only: Sequence[str] = (),
+    store: str | Path | None = None,
+    workers: int | None = None,
+    timing: bool = True,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    keep_models: bool = False,
+    round_timeout: float | None = None,
+    memory_limit: float | None = None,
+    display: Any = None,
+) -> Results:
+    """Train and evaluate configs, and give back their results.
+
+    Args:
+        words: a spec, such as "encoder=deep_cnn", "loss=aux,cross_entropy"; or RunConfig objects.
+        suite: the name of a suite or a TOML file; `words` then lie over each of its entries.
+        only: the entries of the suite to take; all where it is empty.
+        store: the folder of the records; else PAIRBENCH_STORE, else pairbench-results.
+        workers: processes that train at once; 0 trains in this process; None takes one for each core.
+        timing: whether speed is measured after training.
+        fresh: train again what the store has.
+        retry_failed: train again what has failed before.
+        keep_models: keep the trained model of each round beside its record; a round that is there without its model
+            is trained again for it, and its record stays.
+        round_timeout: seconds after which a round is stopped and counted as failed.
+        memory_limit: MiB that a worker process may allocate, beyond which its round fails; None leaves it most of what
+            the machine has. Linux alone counts.
+        display: an object with event hooks, such as a progress display.
+
+    Raises:
+        InputError: the words, the suite or the data are wrong; nothing has been trained.
+        StoreError: the store cannot be read or written; finished rounds are kept.
+        WorkerError: the worker processes could not be started.
+    """
+    registry = installed()
+    place = Store(store)
+    run = Run(Plan((), (), None), place, registry, display)
+    with run.listening():
+        run.plan = make_plan(words, suite=suite, only=only, registry=registry)
+    return run.go(
+        workers=workers,
+        timing=timing,
+        fresh=fresh,
+        retry_failed=retry_failed,
+        keep_models=keep_models,
+        round_timeout=round_timeout,
+        memory_limit=memory_limit,
+    )
+
+
+def make_plan(
+    words: Sequence[str | RunConfig],
+    *,
+    suite: str | None = None,
+    only: Sequence[str] = (),
+    registry: Registry,
+) -> Plan:
+    """The configs that `words` and `suite` ask for.
+
+    Raises:
+        SpecError: a word or the suite is wrong, or two of them are the same config.
+    """
+    typed = [word for word in words if isinstance(word, RunConfig)]
+    text = [word for item in words if isinstance(item, str) for word in split_words(item)]
+    if only and suite is None:
+        raise SpecError("--only names entries of a suite, and there is none. Add --suite NAME.")
+    if typed and (text or suite):
+        raise SpecError("RunConfig objects stand alone: give either objects, or words and a suite.")
+    found: list[tuple[str, Entry | None, RunConfig]]
+    if suite is not None:
+        whole = find_suite(suite, registry)
+        found = list(whole.only(only).configs(text, registry))
+        name = whole.name
+    else:
+        configs = typed or [resolve(settings, registry) for settings in expand(parse(text))]
+        found, name = [(str(config), None, config) for config in configs], None
+    return plan_of(found, name, registry)
+
+
+def plan_of(found: Sequence[tuple[str, Entry | None, RunConfig]], suite: str | None, registry: Registry) -> Plan:
+    """The plan of named configs, each with the suite's entry that it comes from.
+
+    Raises:
+        SpecError: two of them are the same config.
+        DataError: the data of one cannot be had.
+    """
+    seen: dict[str, str] = {}
+    for label, _, config in found:
+        if config.config_id in seen:
+            other = printable(seen[config.config_id], 60)
+            raise SpecError(
+                f"{printable(label, 60)} and {other} are the same config. Leave one of them out of the run."
+            )
+        seen[config.config_id] = label
+    digests: dict[str, str] = {}
+    configs = []
+    for label, _, config in found:
+        key = f"{config.dataset.name} {config.dataset!r}"
+        if key not in digests:
+            digests[key] = _digest(config.dataset)
+        configs.append(PlannedConfig(label, config, Context.of(config, digests[key], registry)))
+    return Plan(tuple(configs), tuple(entry for _, entry, _ in found), suite)
+
+
+def _digest(dataset: PairDataset) -> str:
+    try:
+        return dataset.digest()
+    except PairbenchError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"dataset '{dataset.name}' cannot tell a digest of its data ({type(error).__name__}: {error}). "
+            "Mend its plugin, or check the paths in its options."
+        ) from error
+
+
+class Run:
+    """One run: what it still has to do, and the events that it tells."""
+
+    def __init__(self, plan: Plan, store: Store, registry: Registry, display: Any = None) -> None:
+        self.plan, self.store, self.registry = plan, store, registry
+        self.notes: list[str] = []
+        self._display = display
+
+    def go(
+        self,
+        *,
+        workers: int | None,
+        timing: bool,
+        fresh: bool,
+        retry_failed: bool,
+        round_timeout: float | None,
+        memory_limit: float | None = None,
+        keep_models: bool = False,
+    ) -> Results:
+        """Do what is left, and give back everything."""
+        if workers is not None and workers < 0:
+            raise SpecError(f"workers={workers}: expected a whole number of at least 0.")
+        if round_timeout is not None and not 0 < round_timeout < math.inf:
+            raise SpecError(f"round timeout {round_timeout}: expected a number of seconds above 0.")
+        if memory_limit is not None and not 0 < memory_limit < math.inf:
+            raise SpecError(f"memory limit {memory_limit}: expected a number of MiB above 0.")
+        started = time.time()
+        configs = self.plan.configs
+        scan = self.store.read({planned.config.config_id for planned in configs})
+        left = pending(configs, Known.of(scan.records), fresh=fresh, retry_failed=retry_failed)
+        if keep_models:
+            left = self._with_unkept(left, Known.of(scan.records))
+        self.store.set_aside(scan.damaged)
+        self.notes += [
+            f"{path} was damaged ({reason}): it is set aside, and its round is trained anew where this run asks for it"
+            for path, reason in scan.damaged.items()
+        ]
+        count = cores() if workers is None else workers
+        if count and not all(self._travels(planned) for planned in configs):
+            raise SpecError(
+                "a component of this run belongs to no installed plugin, so worker processes cannot find it. "
+                "Use workers=0, or bring it by an entry point of the group 'pairbench'."
+            )
+        job = Job(
+            configs,
+            cut(configs, left),
+            tuple(self._untimed(fresh)) if timing else (),
+            str(self.store.root.resolve()),
+            self.plan.suite,
+            count,
+            round_timeout,
+            replace=fresh,
+            started=started,
+            memory_mib=memory_limit,
+            keep_models=keep_models,
+        )
+        if job.tasks or job.timed:
+            self._execute(job, left)
+            self.store.tidy({planned.config.config_id for planned in configs})
+        return self._results(timing, keep_models)
+
+    def _with_unkept(self, left: list[list[int]], known: Known) -> list[list[int]]:
+        """The rounds that are left, and those that are there without their model."""
+        lacking = unkept(self.store, self.plan.configs, known)
+        again = sum(len(set(more) - set(rounds)) for rounds, more in zip(left, lacking, strict=True))
+        if again:
+            self.notes.append(
+                f"{again} {'rounds were' if again > 1 else 'round was'} in the store without a sound model: trained "
+                "again for it; the records stay as they are"
+            )
+        return [sorted({*rounds, *more}) for rounds, more in zip(left, lacking, strict=True)]
+
+    def _travels(self, planned: PlannedConfig) -> bool:
+        return all(origin.plugin for origin in planned.config.origins(self.registry).values())
+
+    def _untimed(self, fresh: bool) -> list[int]:
+        """The configs that have no timing of this machine yet."""
+        return [
+            number
+            for number, planned in enumerate(self.plan.configs)
+            if fresh or self._timing(planned.config.config_id) is None
+        ]
+
+    def _timing(self, config_id: str) -> dict[str, Any] | None:
+        here = machine()
+        same = [
+            timing
+            for timing in self.store.timings(config_id)
+            if all(timing.get("environment", {}).get(name) == value for name, value in here.items())
+        ]
+        return same[-1] if same else None
+
+    def _execute(self, job: Job, left: Sequence[Sequence[int]]) -> None:
+        from pairbench.execution.executors import execute
+
+        names = tuple(planned.name for planned in job.configs)
+        epochs = tuple(planned.config.train.epochs for planned in job.configs)
+        started = RunStarted(names, tuple(len(rounds) for rounds in left), epochs, job.workers)
+        events = []
+        # Closed on every way out, so that Ctrl-C or an error leaves no worker behind.
+        with self.listening(), contextlib.closing(execute(job)) as stream:
+            for event in stream:
+                number = event.get("config_index", 0)
+                match event["event"]:
+                    case "invalid":
+                        events.append(event)
+                    case "ready":
+                        self._tell("pairbench_run_started", run=started)
+                    case "epoch":
+                        epoch = EpochFinished(
+                            number, event["round"], event["epoch"], epochs[number], event["loss"], event["accuracy"]
+                        )
+                        self._tell("pairbench_epoch_finished", epoch=epoch)
+                    case "data":
+                        self._progressed(event["done"], event["total"], event["what"])
+                    case "round":
+                        self._tell("pairbench_round_finished", record=event["record"])
+                    case "note":
+                        self._note(event["message"])
+        refuse_invalid(events, names)
+
+    def listening(self) -> contextlib.AbstractContextManager[None]:
+        """While this holds, what datasets tell in this process is shown, and what they note is kept."""
+        last = 0.0
+
+        def progress(done: int, total: int, what: str) -> None:
+            nonlocal last
+            if time.monotonic() - last > 0.1 or done == total:
+                last = time.monotonic()
+                self._progressed(done, total, what)
+
+        return heard_by(progress, self._note)
+
+    def _progressed(self, done: int, total: int, what: str) -> None:
+        self._tell("pairbench_data_progressed", progress=DataProgressed(what, done, total))
+
+    def _note(self, message: str) -> None:
+        if message not in self.notes:
+            self.notes.append(message)
+
+    def _tell(self, hook: str, **values: Any) -> None:
+        """Call a hook; a plugin that fails in it is named in a note and the run goes on."""
+        if self._display is not None and hasattr(self._display, hook):
+            getattr(self._display, hook)(**values)
+        for implementation in getattr(self.registry.manager.hook, hook).get_hookimpls():
+            try:
+                implementation.function(**{name: values[name] for name in implementation.argnames})
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
+                last = traceback.extract_tb(error.__traceback__)[-1]
+                where = f"{Path(last.filename).name}:{last.lineno}"
+                place = f"plugin {implementation.plugin_name} failed in {hook} ({where})"
+                if not any(note.startswith(place) for note in self.notes):
+                    self.notes.append(f"{place}: {reason_of(error)}")
+
+    def _results(self, timing: bool, keep_models: bool = False) -> Results:
+        items = []
+        scan = self.store.read({planned.config.config_id for planned in self.plan.configs})
+        known = Known.of(scan.records)
+        for planned, entry in zip(self.plan.configs, self.plan.entries, strict=True):
+            records = tuple(record for key in planned.round_keys() if (record := known.record(key)) is not None)
+            items.append(
+                Result(
+                    planned.name,
+                    planned.config.config_id,
+                    planned.config.flat(),
+                    records,
+                    self._timing(planned.config.config_id) if timing else None,
+                    dict(entry.published) if entry else {},
+                    entry.note if entry else "",
+                )
+            )
+        models: dict[str, dict[int, Path]] = {}
+        if keep_models:
+            models = {planned.config.config_id: kept(self.store, planned) for planned in self.plan.configs}
+            self.notes += [
+                f"kept models of {name}: {len(files)}, in {self.store.root / name}" for name, files in models.items()
+            ]
+        results = Results(tuple(items), self.store.root, scan.damaged, notes=tuple(self.notes), models=models)
+        self._tell("pairbench_run_finished", results=results)
+        return replace(results, notes=tuple(self.notes))
+
+
+def refuse_invalid(events: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    """Raise what the first "invalid" event says, and how many more there are.
+
+    Raises:
+        MismatchError: there is such an event.
+    """
+    invalid = [event for event in events if event["event"] == "invalid"]
+    if invalid:
+        label = f"{printable(names[invalid[0]['config_index']], 80)}: " if len(names) > 1 else ""
+        more = f" ({len(invalid) - 1} more cannot run either.)" if len(invalid) > 1 else ""
+        raise MismatchError(label + str(invalid[0]["message"]) + more)

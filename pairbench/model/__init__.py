@@ -1,0 +1,1 @@
+"""The network of a config, the file that a trained one is kept in, and its answers."""

@@ -1,0 +1,151 @@
+"""A user's pairs as a CSV file, and what a model says of them as a table and as plain values."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import secrets
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pairbench.errors import DataError, StoreError
+from pairbench.results.render import Document, Table
+from pairbench.text import did_you_mean, printable, quoted
+
+COLUMNS = ("first", "second", "third")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model says of one row: its number (from 1, below the header), the images as written, and the answer."""
+
+    row: int
+    images: tuple[str, ...]
+    answer: str
+    probabilities: Mapping[str, float]
+    logits: Sequence[float]
+
+
+def read_pairs(path: Path, views: int) -> list[tuple[str, ...]]:
+    """The image names of each row of a CSV file with the columns first, second and, for three images, third.
+
+    Raises:
+        DataError: the file cannot be read, a column is missing, or a row lacks a name.
+    """
+    shown, wanted = printable(str(path), 120), COLUMNS[:views]
+    try:
+        # A pipe or a device may never end.
+        if not _is_regular(path):
+            raise DataError(f"{shown} is no file. Name a CSV file.")
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            for name in wanted:
+                if name not in header:
+                    raise DataError(
+                        f"{shown} has no column {quoted(name)}: expected {', '.join(wanted)}."
+                        + (did_you_mean(name, header) if header else "")
+                    )
+            places = [header.index(name) for name in wanted]
+            rows = []
+            for number, row in enumerate((row for row in reader if row), 1):
+                if len(row) <= max(places) or not all(row[place].strip() for place in places):
+                    raise DataError(f"{shown}, row {number}: expected an image for each of {', '.join(wanted)}.")
+                rows.append(tuple(row[place].strip() for place in places))
+    except OSError as error:
+        raise DataError(f"{shown} cannot be read ({error.strerror or error}). Name a CSV file.") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{shown} is no CSV file in UTF-8 ({printable(str(error), 100)}). Save it as one.") from None
+    if not rows:
+        raise DataError(f"{shown} has no rows: expected at least one below the header.")
+    return rows
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except ValueError:
+        # No path of this system.
+        return False
+
+
+def document(said: Sequence[Said], outcomes: Sequence[str], title: str, notes: Sequence[str] = ()) -> Document:
+    """The answers as a table."""
+    views = len(said[0].images) if said else 2
+    columns = ("row", *COLUMNS[:views], "answer", *outcomes)
+    rows = tuple(
+        (
+            str(one.row),
+            *(printable(name, 80) for name in one.images),
+            one.answer,
+            *(f"{one.probabilities[name]:.4f}" for name in outcomes),
+        )
+        for one in said
+    )
+    return Document((Table(title, columns, rows, left=views + 2, notes=tuple(notes)),))
+
+
+def value(said: Sequence[Said], model: Mapping[str, Any], skipped: Mapping[int, str]) -> dict[str, Any]:
+    """The answers as `--format json` prints them."""
+    return {
+        "schema": 1,
+        "model": dict(model),
+        "answers": [
+            {
+                "row": one.row,
+                "images": list(one.images),
+                "answer": one.answer,
+                "probabilities": dict(one.probabilities),
+                "logits": list(one.logits),
+            }
+            for one in said
+        ],
+        "skipped": [{"row": row, "reason": reason} for row, reason in skipped.items()],
+    }
+
+
+def to_csv(said: Sequence[Said], outcomes: Sequence[str]) -> str:
+    """The answers as CSV: row, the images, answer, and probability_OUTCOME for each outcome."""
+    views = len(said[0].images) if said else 2
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", *COLUMNS[:views], "answer", *(f"probability_{name}" for name in outcomes)])
+    for one in said:
+        names = [printable(name, 1000) for name in one.images]
+        # What a spreadsheet would take for a formula is kept from being one.
+        names = [f"'{name}" if name[:1] in ("=", "+", "-", "@") else name for name in names]
+        writer.writerow([one.row, *names, one.answer, *(repr(one.probabilities[name]) for name in outcomes)])
+    return text.getvalue()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that the user named, whole or not at all; a pipe or a device is written to and stays what it is.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    try:
+        # A link keeps pointing where it does.
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"cannot write {printable(str(path), 120)}: {reason}.") from None
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    try:
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot write {printable(str(path), 120)}: {error.strerror or error}.") from None

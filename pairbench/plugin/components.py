@@ -1,0 +1,289 @@
+"""The four interfaces that plugins fill, and the values that flow between them.
+
+Shape letters: N examples in a batch; V images in an example; C, H, W; M embeddings in an example; D embedding size;
+O outcomes; K image classes; P images in a pool; R rounds.
+
+Nothing here imports torch: a component is a recipe, and torch enters when `build` or `load` is called.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+from pairbench.plugin.images import fitted
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+TaskKind = Literal["ordering", "verification", "preference"]
+ImageShape = tuple[int, int, int]
+EmbeddingShape = tuple[int, int]
+
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class PairTask:
+    """What is asked of a pair; known before any image is read.
+
+    kind: "ordering" (is the first at most the second?), "verification" (same or not?) or "preference" (which
+        candidate is nearer the reference?).
+    image_shape: (C, H, W).
+    outcomes: the name of each answer; logit o scores outcomes[o], and outcome 1 is the positive one.
+    views: V, 2 or, for (reference, first, second), 3.
+    num_classes: K where each image has a class of its own, else None.
+    """
+
+    kind: TaskKind
+    image_shape: ImageShape
+    outcomes: tuple[str, ...] = ("greater", "at_most")
+    views: int = 2
+    num_classes: int | None = None
+
+
+@dataclass(frozen=True)
+class PairPool:
+    """A pool of images and, for each round, a table of the pairs drawn from it.
+
+    images: (P, C, H, W) uint8, each image once; may be memory-mapped.
+    pairs: (R, N, V) int64, rows of `images`.
+    target: (R, N) int64 outcome, or float32 probability of outcome 1.
+    classes: (P,) int64 in [0, K), or -1 where unknown.
+    images_file: a .npy file that holds exactly `images`, where there is one; it is then linked to and not copied.
+    folds: (R, N) int64, the fold of each pair where the set is scored fold by fold, as LFW is; else None.
+    """
+
+    images: Tensor
+    pairs: Tensor
+    target: Tensor
+    classes: Tensor
+    images_file: Path | None = None
+    folds: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """N examples: images (N, V, C, H, W) float32, scaled as train.normalize says; target (N,); classes (N, V) int64."""
+
+    images: Tensor
+    target: Tensor
+    classes: Tensor
+
+
+@dataclass(frozen=True)
+class PairOutput:
+    """What a model answers for N examples: logits (N, O) and the embeddings (N, M, D) that they were read from."""
+
+    logits: Tensor
+    embeddings: Tensor
+
+    def float(self) -> PairOutput:
+        """The same answer in float32."""
+        return PairOutput(self.logits.float(), self.embeddings.float())
+
+
+# The name of PairOutput in plugins that were written for the first version.
+Comparison = PairOutput
+
+
+class Options(BaseModel):
+    """Frozen, validated options; the docstring describes each on a line `option: text`."""
+
+    # Infinity and NaN are left out because JSON, and so a record, has no way to write them.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), populate_by_name=True, allow_inf_nan=False
+    )
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first sentence of the docstring, on one line; "" where there is none."""
+        text = " ".join((cls.__dict__.get("__doc__") or "").strip().split("\n\n")[0].split())
+        sentence = text.split(". ")[0]
+        return sentence if not sentence or sentence[-1] in ".?!" else f"{sentence}."
+
+    @classmethod
+    def option_fields(cls) -> dict[str, FieldInfo]:
+        """The pydantic field of each option, by the name that a spec uses (the alias, where a field has one)."""
+        return {field.alias or name: field for name, field in cls.model_fields.items()}
+
+    @classmethod
+    def option_texts(cls) -> dict[str, str]:
+        """The description of each option: its `option: text` lines in the docstring, else its Field description."""
+        texts = {name: field.description or "" for name, field in cls.option_fields().items()}
+        current = ""
+        for line in inspect.cleandoc(cls.__dict__.get("__doc__") or "").splitlines():
+            found = re.match(r"(\w+): (.*)", line)
+            if found and found[1] in texts:
+                current = found[1]
+                texts[current] = found[2].strip()
+            elif current and line.startswith("    "):
+                texts[current] += " " + line.strip()
+            else:
+                current = ""
+        return texts
+
+    def values(self) -> dict[str, Any]:
+        """Every option with its value, defaults included, as plain JSON values."""
+        dumped: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
+        return dumped
+
+    def __hash__(self) -> int:
+        # Not pydantic's own, which cannot hash an option that is a mapping.
+        return hash((type(self), json.dumps(self.values(), sort_keys=True)))
+
+
+class Component(Options):
+    """A recipe: options, and a way to make the thing that they describe.
+
+    A component subclasses one of PairDataset, Encoder, ComparisonHead and LossStrategy, sets `name`, and declares its
+    options as fields. Components are final.
+    """
+
+    slot: ClassVar[str] = ""
+    name: ClassVar[str] = ""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        parent = next(base for base in cls.__mro__[1:] if issubclass(base, Component))
+        if parent.name:
+            raise TypeError(
+                f"{cls.__name__} subclasses the component {parent.__name__}. Components are final: "
+                f"subclass an interface and call the other component's build instead."
+            )
+
+
+class PairDataset(Component):
+    """Images, the pairs drawn from them, and the question asked of each pair.
+
+    locations: names of options that only say where the files lie whose content `digest` covers, so that the same data
+        elsewhere are the same data.
+    """
+
+    slot: ClassVar[str] = "dataset"
+    locations: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    @abstractmethod
+    def task(self) -> PairTask:
+        """The task, from the options alone: reads no file and imports no torch."""
+
+    @abstractmethod
+    def load(self, split: Split, *, rounds: int, seed: int) -> PairPool:
+        """The pool of `split` with pairs for rounds 0 to rounds - 1.
+
+        Equal arguments give equal pools, round r does not depend on `rounds`, and no image is in two splits.
+
+        Raises:
+            DataError: the data is missing, damaged or too small; the message names the mend.
+        """
+
+    def digest(self) -> str:
+        """A digest of the files that `load` reads, without importing torch; "" where it reads none."""
+        return ""
+
+    def pixels(self, image: Image) -> NDArray[np.uint8]:
+        """A picture from anywhere as an image of this dataset's pool, (C, H, W) uint8, for a trained model to see.
+
+        image: opened and not yet decoded; it is stretched to the task's image shape unless a dataset does otherwise.
+        """
+        return fitted(image, self.task.image_shape)
+
+
+class Encoder(Component):
+    """A network from one image to one embedding."""
+
+    slot: ClassVar[str] = "encoder"
+
+    @classmethod
+    def models(cls) -> list[tuple[str, bool]]:
+        """Each name that its option `model` takes, and whether it has weights to download; [] where it takes none."""
+        return []
+
+    @property
+    def normalize(self) -> str | None:
+        """The train.normalize that its weights were made for; None where any will do."""
+        return None
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Names of options that, set as they are, only say where the weights lie whose content `digest` covers."""
+        return ()
+
+    def digest(self) -> str:
+        """A digest of the weights that `build` reads, without importing torch; "" where it draws all of them.
+
+        Raises:
+            DataError: they are missing; the message names the mend.
+        """
+        return ""
+
+    @abstractmethod
+    def build(self, image_shape: ImageShape) -> nn.Module:
+        """A new module, (N, C, H, W) float32 -> (N, D) float32, for images of `image_shape` = (C, H, W).
+
+        Raises:
+            MismatchError: images of this shape cannot be encoded; the message names the mend.
+        """
+
+    def rebuild(self, image_shape: ImageShape) -> nn.Module:
+        """A module as `build` makes it, whose weights will be laid in; so none has to be read or downloaded first."""
+        return self.build(image_shape)
+
+
+class ComparisonHead(Component):
+    """A network from the embeddings of an example to its answer."""
+
+    slot: ClassVar[str] = "head"
+
+    @abstractmethod
+    def build(self, embedding_shape: EmbeddingShape, task: PairTask) -> nn.Module:
+        """A new module, (N, M, D) -> (N, O) logits, for `embedding_shape` = (M, D).
+
+        Raises:
+            MismatchError: this shape or task cannot be served; the message names the mend.
+        """
+
+
+class LossStrategy(Component):
+    """What training minimises.
+
+    supervises_classes: True where the module also learns the class of each image; it then has a method
+        `class_logits`, (N, M, D) -> (N, M, K).
+    """
+
+    slot: ClassVar[str] = "loss"
+    supervises_classes: ClassVar[bool] = False
+
+    @abstractmethod
+    def build(self, embedding_shape: EmbeddingShape, task: PairTask) -> nn.Module:
+        """A new module, (PairOutput, PairBatch) -> (total, {name of term: unweighted term}), each a scalar.
+
+        Raises:
+            MismatchError: this shape or task cannot be served; the message names the mend.
+        """
+
+
+INTERFACES: dict[str, type[Component]] = {
+    "dataset": PairDataset,
+    "encoder": Encoder,
+    "head": ComparisonHead,
+    "loss": LossStrategy,
+}

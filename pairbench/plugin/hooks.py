@@ -1,0 +1,51 @@
+"""The hooks that a plugin may implement, marked with `@pairbench.hookimpl`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from pairbench.plugin.components import Component
+    from pairbench.plugin.events import DataProgressed, EpochFinished, RunStarted
+    from pairbench.results.results import Results
+
+hookspec = pluggy.HookspecMarker("pairbench")
+hookimpl = pluggy.HookimplMarker("pairbench")
+
+
+@hookspec
+def pairbench_components() -> list[type[Component]]:  # type: ignore[empty-body]
+    """The components that this plugin brings; the base class of each says its slot. Import no torch here."""
+
+
+@hookspec
+def pairbench_suites() -> list[Path]:  # type: ignore[empty-body]
+    """The suite files (TOML) that this plugin brings; the name of a suite is the file's name without `.toml`."""
+
+
+@hookspec
+def pairbench_data_progressed(progress: DataProgressed) -> None:
+    """A dataset is reading or decoding, and has come so far; told a few times a second, before the run starts."""
+
+
+@hookspec
+def pairbench_run_started(run: RunStarted) -> None:
+    """A run is about to train: which configs it has, and how many rounds are left of each."""
+
+
+@hookspec
+def pairbench_epoch_finished(epoch: EpochFinished) -> None:
+    """A round has finished an epoch. Called in the process that the user started, as are all events."""
+
+
+@hookspec
+def pairbench_round_finished(record: dict[str, Any]) -> None:
+    """A round has ended, whatever its status, and its record is safe in the store."""
+
+
+@hookspec
+def pairbench_run_finished(results: Results) -> None:
+    """The run is over, and these are its results, rounds that were in the store before included."""

@@ -1,0 +1,307 @@
+"""Which plugins are installed, what they bring, and which of them failed.
+
+Every plugin is found by an entry point of the group `pairbench`, the bundled ones too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pluggy
+
+from pairbench import __version__
+from pairbench.errors import PairbenchError, SpecError
+from pairbench.plugin import hooks
+from pairbench.plugin.components import INTERFACES, Component
+from pairbench.plugin.selection import CHOICE, admitted, chosen, distribution_of, misfit, unmatched
+from pairbench.text import printable, quoted, unknown
+
+GROUP = "pairbench"
+IMPORT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a component comes from: distribution, version, plugin (entry point) and a hash of the plugin's source."""
+
+    distribution: str
+    version: str
+    plugin: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A component that can be used, and where it comes from."""
+
+    component: type[Component]
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A plugin that could not be used: its name, its distribution, the reason in a line, and the traceback."""
+
+    plugin: str
+    distribution: str
+    reason: str
+    traceback: str = ""
+
+
+class PluginError(PairbenchError):
+    """A plugin cannot be used: its hooks give something else than they promise, or it needs another pairbench."""
+
+
+@dataclass
+class Registry:
+    """All that is installed.
+
+    components: for each slot, for each name, everything that claims the name (more than one is an ambiguity).
+    suites: for each name, the files that define it.
+    failures: the plugins that could not be used.
+    manager: calls the event hooks.
+    plugins: the plugins that work, in the order in which they were loaded.
+    disabled: the plugins that PAIRBENCH_PLUGINS or --no-plugins leaves out, as (plugin, distribution).
+    suite_homes: the distribution that brings each suite file.
+    """
+
+    components: dict[str, dict[str, list[Installed]]]
+    suites: dict[str, list[Path]]
+    failures: list[Failure]
+    manager: pluggy.PluginManager
+    plugins: list[Origin] = field(default_factory=list)
+    disabled: list[tuple[str, str]] = field(default_factory=list)
+    suite_homes: dict[Path, str] = field(default_factory=dict)
+
+    def find(self, slot: str, name: str, home: str = "") -> Installed:
+        """The component called `name`, or `distribution:name`, in `slot`; where several claim it, that of `home`.
+
+        Raises:
+            SpecError: there is none, or two plugins claim the name.
+        """
+        distribution, _, plain = name.rpartition(":")
+        known = self.components[slot]
+        claims = [
+            found for found in known.get(plain, []) if not distribution or found.origin.distribution == distribution
+        ]
+        at_home = [claim for claim in claims if claim.origin.distribution == home]
+        claims = at_home if len(claims) > 1 and at_home else claims
+        if not claims:
+            failed = ", ".join(failure.plugin for failure in self.failures)
+            hint = f" Plugins that failed to load: {printable(failed)} (see 'pairbench doctor')." if failed else ""
+            off = ", ".join(plugin for plugin, _ in self.disabled)
+            hint += f" Plugins left out by {CHOICE} or --no-plugins: {printable(off)}." if off else ""
+            error = unknown(slot, name, known)
+            raise SpecError(f"{error}{hint}")
+        if len(claims) > 1:
+            names = " or ".join(f"{slot}={claim.origin.distribution}:{plain}" for claim in claims)
+            raise SpecError(f"{slot} {quoted(plain)} is claimed by {len(claims)} plugins. Write {printable(names)}.")
+        return claims[0]
+
+    def conflicts(self) -> list[str]:
+        """Each name that more than one distribution claims, with the ways to write it, in a line."""
+        return [
+            f"{slot} {quoted(name)} is claimed by {len(claims)} plugins. Write "
+            + printable(" or ".join(f"{slot}={claim.origin.distribution}:{name}" for claim in claims))
+            for slot, known in self.components.items()
+            for name, claims in sorted(known.items())
+            if len(claims) > 1
+        ]
+
+    def names(self, slot: str) -> list[str]:
+        """The names in `slot`, sorted."""
+        return sorted(self.components[slot])
+
+    def origin_of(self, component: type[Component]) -> Origin:
+        """Where `component` comes from; a class that no plugin brings comes from its own module."""
+        for claim in self.components[component.slot].get(component.name, []):
+            if claim.component is component:
+                return claim.origin
+        module = component.__module__
+        return Origin(module.split(".")[0], "", "", source_hash(sys.modules.get(module)))
+
+
+def load(group: str = GROUP) -> Registry:
+    """A registry of everything installed; a plugin that fails is named in `failures` and skipped."""
+    manager = pluggy.PluginManager("pairbench")
+    manager.add_hookspecs(hooks)
+    registry = Registry({slot: {} for slot in INTERFACES}, {}, [], manager)
+    entries = sorted(entry_points(group=group), key=lambda entry: (distribution_of(entry)[0], entry.name))
+    choice = chosen()
+    for name, reason in unmatched(entries, choice).items():
+        registry.failures.append(Failure(printable(name, 60), CHOICE, reason))
+    # What a plugin prints while it is imported must not mix with the JSON that a command prints.
+    with contextlib.redirect_stdout(sys.stderr):
+        for entry in entries:
+            if admitted(entry, choice):
+                _load_plugin(registry, entry)
+            else:
+                registry.disabled.append((entry.name, distribution_of(entry)[0]))
+    return registry
+
+
+@functools.cache
+def installed() -> Registry:
+    """The registry of this process, loaded once."""
+    return load()
+
+
+def _load_plugin(registry: Registry, entry: EntryPoint) -> None:
+    distribution, version = distribution_of(entry)
+    key = f"{distribution}:{entry.name}"
+    try:
+        if reason := misfit(entry, __version__):
+            raise PluginError(reason)
+        with _bounded():
+            plugin = entry.load()
+        registry.manager.register(plugin, name=key)
+        registry.manager.check_pending()
+        origin = Origin(distribution, version, entry.name, _package_hash(entry.module))
+        found = [_checked(component) for component in _call(registry, key, "pairbench_components")]
+        _refuse_twice(registry, distribution, found)
+        suites = [_suite(path) for path in _call(registry, key, "pairbench_suites")]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything at import, SystemExit too
+        if registry.manager.has_plugin(key):
+            registry.manager.unregister(name=key)
+        registry.failures.append(Failure(entry.name, distribution, reason_of(error), traceback.format_exc()))
+        return
+    registry.plugins.append(origin)
+    for component in found:
+        registry.components[component.slot].setdefault(component.name, []).append(Installed(component, origin))
+    for path in suites:
+        registry.suites.setdefault(path.stem, []).append(path)
+        registry.suite_homes[path] = distribution
+
+
+@contextlib.contextmanager
+def _bounded() -> Iterator[None]:
+    """Let the import of a plugin neither end this process nor take more than IMPORT_SECONDS.
+
+    Time is kept where signals are, in the main thread of POSIX systems; C code that never returns cannot be stopped.
+    """
+    leave, process = os._exit, os.getpid()
+
+    def stay(code: int) -> NoReturn:
+        if os.getpid() != process:
+            leave(code)
+        raise PluginError(f"it called os._exit({code}) while it was imported")
+
+    def late(*_: object) -> None:
+        raise PluginError(f"its import took more than {IMPORT_SECONDS:g} s")
+
+    timed = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    # Somebody else's alarm, such as a test's time limit, is left alone.
+    timed = timed and signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    before = signal.signal(signal.SIGALRM, late) if timed else None
+    os._exit = stay  # type: ignore[assignment]
+    try:
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS)
+        yield
+    finally:
+        os._exit = leave
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in one line; an error of ours speaks for itself."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - even the text of a plugin's error may fail
+        text = ""
+    return printable(text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".removesuffix(": "))
+
+
+def _call(registry: Registry, plugin: str, hook: str) -> Iterator[Any]:
+    for implementation in getattr(registry.manager.hook, hook).get_hookimpls():
+        if implementation.plugin_name == plugin:
+            function: Callable[[], Any] = implementation.function
+            given = function()
+            if not isinstance(given, list | tuple):
+                raise PluginError(f"{hook} gave {_shown(given)}: expected a list")
+            yield from given
+
+
+def _checked(component: Any) -> type[Component]:
+    if not (isinstance(component, type) and issubclass(component, Component)):
+        raise PluginError(f"pairbench_components gave {_shown(component)}: expected classes of the four interfaces")
+    interface = INTERFACES.get(str(component.slot))
+    if interface is None or not issubclass(component, interface):
+        names = ", ".join(one.__name__ for one in INTERFACES.values())
+        raise PluginError(f"{component.__name__} has slot {_shown(component.slot)}: expected a subclass of {names}")
+    if not (isinstance(component.name, str) and component.name.isidentifier()):
+        raise PluginError(f"{component.__name__}.name is {_shown(component.name)}: expected one such as 'small_cnn'")
+    missing = sorted(component.__abstractmethods__)
+    if missing:
+        raise PluginError(f"{component.__name__} lacks {', '.join(missing)}")
+    return component
+
+
+def _refuse_twice(registry: Registry, distribution: str, found: list[type[Component]]) -> None:
+    """Refuse a second component of one name from one distribution: `distribution:name` could not tell them apart."""
+    taken = {
+        (slot, name)
+        for slot, known in registry.components.items()
+        for name, claims in known.items()
+        if any(claim.origin.distribution == distribution for claim in claims)
+    }
+    for component in found:
+        name = (component.slot, component.name)
+        if name in taken:
+            raise PluginError(f"{distribution} brings {component.slot} {quoted(component.name)} twice")
+        taken.add(name)
+
+
+def _suite(path: Any) -> Path:
+    if not isinstance(path, str | Path):
+        raise PluginError(f"pairbench_suites gave {_shown(path)}: expected paths")
+    return Path(path)
+
+
+def _shown(value: Any) -> str:
+    return printable(repr(value), 60)
+
+
+def _package_hash(module: str) -> str:
+    """The source hash of the package that `module` is in: the outermost that has a file."""
+    parts = module.split(".")
+    names = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+    return next((found for name in names if (found := source_hash(sys.modules.get(name)))), "")
+
+
+@functools.cache
+def source_hash(module: Any) -> str:
+    """SHA-256, 16 digits, over the Python and TOML files of the module's package; "" where it has no file."""
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return ""
+    path = Path(file)
+    files = [path]
+    if path.name == "__init__.py":
+        files = sorted(item for suffix in ("*.py", "*.toml") for item in path.parent.rglob(suffix))
+    return hash_files(path.parent, files)
+
+
+def hash_files(root: Path, files: list[Path]) -> str:
+    """SHA-256, 16 digits, over the names below `root` and the contents of `files`."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(root).as_posix()}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]

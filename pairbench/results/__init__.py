@@ -1,0 +1,1 @@
+"""What stored records say: statistics, rankings, verdicts, tables, plots and the HTML report."""

@@ -1,0 +1,1 @@
+"""Records, models and timings on disk: whole or not at all."""

@@ -1,0 +1,213 @@
+"""Kept models as files: safetensors whose header holds what the model is, sealed by digests; read without torch.
+
+A model lies beside the record of its round, as `STORE/CONFIG_ID/ROUND-KEY.safetensors`, and is written as a record is:
+whole or not at all. Nothing in it is code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import stat
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pairbench.config.run_config import canonical, resolve
+from pairbench.config.spec import expand, parse, split_words
+from pairbench.errors import DataError, SpecError, StoreError
+from pairbench.plugin.registry import Registry
+from pairbench.store.record import Context, round_key
+from pairbench.store.store import Store
+from pairbench.text import printable
+
+SCHEMA = 1
+SUFFIX = ".safetensors"
+MAX_HEADER = 64 * 2**20
+# What `model_path` gives; files that somebody has named otherwise may be called as he likes.
+_NAMED = r"\d{4,5}-[0-9a-f]{32}\.safetensors"
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "config": dict,
+    "config_id": str,
+    "round": int,
+    "seed": int,
+    "members": int,
+    "metrics": dict,
+    "scaling": dict,
+    "image_shape": list,
+    "views": int,
+    "kind": str,
+    "outcomes": list,
+    "pairing": str,
+    "data": str,
+    "code": dict,
+    "pairbench": str,
+    "weights": str,
+}
+
+
+def sealed(description: Mapping[str, Any], weights: str) -> dict[str, str]:
+    """The metadata of a model's file: its description with the digest of its weights and a checksum over both."""
+    whole = dict(description) | {"schema": SCHEMA, "weights": weights}
+    return {"pairbench": canonical(whole | {"checksum": hashlib.sha256(canonical(whole).encode()).hexdigest()})}
+
+
+def weights_digest(content: bytes) -> str:
+    """SHA-256 over the names, types, shapes and values of all tensors of a safetensors file's content."""
+    start = 8 + struct.unpack("<Q", content[:8])[0]
+    table = json.loads(content[8:start])
+    table.pop("__metadata__", None)
+    return hashlib.sha256(canonical(table).encode() + content[start:]).hexdigest()
+
+
+def described(path: Path) -> dict[str, Any]:
+    """What the model at `path` is: config, round, scaling and the rest, once every digest has been found right.
+
+    Raises:
+        DataError: it is missing, damaged, or no model of pairbench.
+    """
+    shown = printable(str(path), 120)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataError(f"model {shown} is no file. Name the .safetensors file of a kept model.")
+        with path.open("rb") as file:
+            found = _verified(file, path.stat().st_size)
+        if re.fullmatch(_NAMED, path.name) and not path.name.startswith(_stem_of(found)):
+            raise ValueError("is another one than its name says; somebody has moved it there")
+        return found
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"model {shown} {error}. Keep the round's model again with run --keep-model.") from None
+    except OSError as error:
+        raise DataError(f"model {shown} cannot be read ({error.strerror or error}). Name another.") from None
+
+
+def _stem_of(description: Mapping[str, Any]) -> str:
+    """How the name begins of the file that a described model was kept in."""
+    context = Context(description["data"], description["code"])
+    key = round_key(description["config_id"], description["round"], description["seed"], context)
+    return f"{description['round']:04d}-{key[:32]}"
+
+
+def _verified(file: BinaryIO, size: int) -> dict[str, Any]:
+    """The description in an open file; ValueError says what is wrong with it."""
+    first = file.read(8)
+    length = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
+    if first[:2] == b"PK" or first[:1] == b"\x80":
+        raise ValueError("is a pickle, which may run code when it is read, and is not opened")
+    if not 2 <= length <= min(MAX_HEADER, size - 8):
+        raise ValueError("is no safetensors file, or is cut short")
+    header = file.read(length)
+    try:
+        table = json.loads(header)
+        text = table.pop("__metadata__")["pairbench"]
+        description = json.loads(text)
+        checksum = description.pop("checksum")
+        sound = checksum == hashlib.sha256(canonical(description).encode()).hexdigest()
+        digest = hashlib.sha256(canonical(table).encode())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ValueError("is no model that pairbench kept, or its header is damaged") from None
+    if description.get("schema") != SCHEMA:
+        raise ValueError(f"has schema {printable(str(description.get('schema')), 20)}: this pairbench reads {SCHEMA}")
+    if not sound:
+        raise ValueError("is damaged: its description does not match its checksum")
+    for part in iter(lambda: file.read(2**20), b""):
+        digest.update(part)
+    if digest.hexdigest() != description.get("weights"):
+        raise ValueError("is damaged: its weights do not match their digest")
+    for name, kind in _FIELDS.items():
+        if not isinstance(description.get(name), kind):
+            raise ValueError(f"has no {name} of the right type")
+    return dict(description)
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a whole, undamaged model lies at `path`."""
+    try:
+        described(path)
+    except DataError:
+        return False
+    return True
+
+
+def find_model(handle: str, store: Store, registry: Registry) -> Path:
+    """The file of the model that `handle` names: a path, CONFIG_ID[/ROUND], or a spec in quotes.
+
+    Raises:
+        SpecError: there is none, or several in a folder.
+    """
+    path = Path(handle).expanduser()
+    shown = printable(handle, 120)
+    try:
+        if path.is_dir():
+            found = sorted(path.glob(f"*{SUFFIX}"))
+            if len(found) == 1:
+                return found[0]
+            what = "no model" if not found else f"{len(found)} models"
+            raise SpecError(f"model {shown}: the folder has {what}. Name one {SUFFIX} file.")
+        if path.exists():
+            return path
+    except OSError as error:
+        raise SpecError(f"model {shown}: {error.strerror or error}. Name a file, or CONFIG_ID[/ROUND].") from None
+    except ValueError:
+        raise SpecError(f"model {shown} is no path. Name a file, or CONFIG_ID[/ROUND].") from None
+    name, slash, number = handle, "", ""
+    match = re.fullmatch(r"([0-9a-f]{12})(?:(/)([0-9]{1,4}))?", handle)
+    if match:
+        name, slash, number = match[1], match[2] or "", match[3] or ""
+    elif "=" in handle:
+        settings = expand(parse(split_words(handle)))
+        if len(settings) != 1:
+            raise SpecError(f"model {shown}: {len(settings)} configs: expected one. Name one value for each key.")
+        name = resolve(settings[0], registry).config_id
+    else:
+        raise SpecError(f"model {shown}: no such file. Name a file, CONFIG_ID[/ROUND], or a spec in quotes.")
+    found = list((store.root / name).glob(f"{int(number):04d}-*{SUFFIX}" if slash else f"[0-9]*{SUFFIX}"))
+    if not found:
+        which = f"round {int(number)} of {name}" if slash else name
+        place = printable(str(store.root), 120)
+        raise SpecError(f"no kept model of {which} in {place}. Run it with --keep-model, or name another --store.")
+    # The first round, which stands for nothing more than the others; of two that other code made, the later.
+    return min(found, key=lambda path: (path.name[:4], -path.stat().st_mtime))
+
+
+def model_path(store: Store, config_id: str, number: int, key: str) -> Path:
+    """Where the model of a round lies, beside its record."""
+    return store.root / config_id / f"{number:04d}-{key[:32]}{SUFFIX}"
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a model's file whole or not at all; one that lies there gives way.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        if os.name != "nt":
+            handle = os.open(path.parent, os.O_RDONLY)
+            try:
+                with contextlib.suppress(OSError):
+                    os.fsync(handle)
+            finally:
+                os.close(handle)
+    except OSError as error:
+        raise StoreError(
+            f"cannot keep model {printable(str(path), 120)}: {error.strerror or error}. "
+            "Mend that and run the same command again; finished rounds are kept."
+        ) from error

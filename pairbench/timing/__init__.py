@@ -1,0 +1,1 @@
+"""Measuring the speed of a network and the memory that it takes."""

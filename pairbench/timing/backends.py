@@ -1,0 +1,203 @@
+"""Ways to answer with a trained model: as torch runs it by default, and faster ones that give the same answers."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pairbench.kernels.finding import make_fast
+from pairbench.model.pair_model import PairModel
+
+# The largest difference in a logit, as a share of the largest logit (or of 1), that rounding explains.
+TOLERANCE = {
+    "channels_last": 1e-3,
+    "batch_last": 1e-3,
+    "bf16": 0.1,
+    "compiled": 1e-3,
+    "compiled_bf16": 0.1,
+    "onnx": 1e-3,
+}
+
+PIECE = 128
+
+Answer = Callable[[Tensor], Tensor]
+
+
+class Unavailable(Exception):  # noqa: N818 - said in a note, and the other modes go on
+    """This mode cannot be had here; the message says why and the mend."""
+
+
+class Answers(nn.Module):
+    """Images (N, V, C, H, W) -> logits (N, O)."""
+
+    def __init__(self, model: PairModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images).logits
+        return logits
+
+
+def mode_of(name: str, model: PairModel, example: Tensor) -> Answer:
+    """How `name` answers: images (N, V, C, H, W) float32 -> logits (N, O) float32; `model` itself stays as it is.
+
+    Raises:
+        Unavailable: something is missing, or the model cannot be run that way.
+    """
+    answers = Answers(copy.deepcopy(model)).eval().requires_grad_(False)
+    try:
+        return _MODES[name](answers.to(memory_format=torch.contiguous_format), example)
+    except Unavailable:
+        raise
+    except Exception as error:
+        raise Unavailable(" ".join(f"{type(error).__name__}: {error}".split())[:160]) from error
+
+
+def checked(name: str, answer: Answer, model: PairModel, images: Tensor) -> float:
+    """The largest difference of a logit from what `model` answers as it is.
+
+    Raises:
+        Unavailable: it is more than rounding explains.
+    """
+    with torch.inference_mode():
+        wanted = Answers(model)(images).float()
+    got = answer(images).detach().float()
+    difference = float((got - wanted).abs().max())
+    if not difference <= TOLERANCE.get(name, 0.0) * max(1.0, float(wanted.abs().max())) and name != "eager":
+        raise Unavailable(f"its answers differ from eager ones by {difference:.2g}, more than rounding explains")
+    return difference
+
+
+def onnx_bytes(answers: nn.Module, example: Tensor) -> bytes:
+    """The ONNX model of `answers`, input "images" (N, V, C, H, W) with N free, output "logits".
+
+    Raises:
+        Unavailable: a package is missing.
+    """
+    for package in ("onnx", "onnxscript"):
+        if find_spec(package) is None:
+            raise Unavailable(f"the package {package} is missing. Run: pip install 'pairbench[onnx]'")
+    example = example if len(example) > 1 else example.repeat(2, *[1] * (example.ndim - 1))
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program: Any = torch.onnx.export(
+            answers.cpu().eval(),
+            (example.cpu(),),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("examples")},),
+        )
+    return bytes(program.model_proto.SerializeToString())
+
+
+def _plain(answers: nn.Module, dtype: torch.dtype = torch.float32) -> Answer:
+    @torch.inference_mode()
+    def answer(images: Tensor) -> Tensor:
+        logits: Tensor = answers(images.to(dtype))
+        return logits.float()
+
+    return answer
+
+
+def _eager(answers: nn.Module, _: Tensor) -> Answer:
+    return _plain(answers)
+
+
+def _channels_last(answers: nn.Module, _: Tensor) -> Answer:
+    return _plain(answers.to(memory_format=torch.channels_last))
+
+
+def _batch_last(answers: nn.Module, example: Tensor) -> Answer:
+    if example.device.type != "cpu":
+        raise Unavailable("it is for a CPU")
+    if not make_fast(answers):
+        raise Unavailable("this model has no convolutions that compute with the batch last")
+    plain = _plain(answers)
+    # More at once would not stay in the cache.
+    return lambda images: torch.cat([plain(piece) for piece in images.split(PIECE)])
+
+
+def _bf16(answers: nn.Module, _: Tensor) -> Answer:
+    return _plain(answers.to(torch.bfloat16).to(memory_format=torch.channels_last), torch.bfloat16)
+
+
+def _compiled(answers: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32) -> Answer:
+    if example.device.type == "cpu" and not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
+        raise Unavailable("there is no C++ compiler. Install g++")
+    run = torch.compile(answers.to(dtype).to(memory_format=torch.channels_last), dynamic=False)
+
+    seen: set[tuple[int, ...]] = set()
+
+    @torch.no_grad()
+    def answer(images: Tensor) -> Tensor:
+        # The settings matter only while a shape is compiled, and cost a tenth of a millisecond each time.
+        with contextlib.nullcontext() if tuple(images.shape) in seen else _frozen():
+            logits: Tensor = run(images.to(dtype))
+        seen.add(tuple(images.shape))
+        return logits.float()
+
+    return answer
+
+
+@contextlib.contextmanager
+def _frozen() -> Iterator[None]:
+    """Weights are constants, batch norm is folded, and no number of shapes makes torch fall back to eager unseen."""
+    import torch._dynamo
+    import torch._inductor.config
+
+    with (
+        warnings.catch_warnings(),
+        torch._inductor.config.patch({"freezing": True, "compile_threads": 1}),
+        torch._dynamo.config.patch({"recompile_limit": 1000, "accumulated_recompile_limit": 1000}),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _compiled_bf16(answers: nn.Module, example: Tensor) -> Answer:
+    return _compiled(answers, example, torch.bfloat16)
+
+
+def _onnx(answers: nn.Module, example: Tensor) -> Answer:
+    if find_spec("onnxruntime") is None:
+        raise Unavailable("the package onnxruntime is missing. Run: pip install 'pairbench[onnx]'")
+    import onnxruntime
+
+    content = onnx_bytes(answers, example)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    there = onnxruntime.get_available_providers()
+    wanted = ["CUDAExecutionProvider"] if example.device.type == "cuda" else []
+    if wanted and wanted[0] not in there:
+        raise Unavailable("this ONNX Runtime has no CUDA. Run: pip install onnxruntime-gpu")
+    session = onnxruntime.InferenceSession(content, options, providers=[*wanted, "CPUExecutionProvider"])
+
+    def answer(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {"images": images.cpu().numpy()})[0])
+
+    return answer
+
+
+_MODES: dict[str, Callable[[nn.Module, Tensor], Answer]] = {
+    "eager": _eager,
+    "channels_last": _channels_last,
+    "batch_last": _batch_last,
+    "bf16": _bf16,
+    "compiled": _compiled,
+    "compiled_bf16": _compiled_bf16,
+    "onnx": _onnx,
+}

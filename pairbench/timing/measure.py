@@ -1,0 +1,261 @@
+"""Speed as a measurement: warm-up, interleaved repeats, medians with their spread, nothing else running."""
+
+from __future__ import annotations
+
+import datetime
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from pairbench.config.run_config import RunConfig
+from pairbench.results.quantiles import median_interval, spread, tail
+from pairbench.timing.backends import Unavailable, checked, mode_of
+from pairbench.timing.harness import Subject
+from pairbench.timing.peak_memory import forget_peak, peak_mib
+from pairbench.training.complexity import count_flops
+
+SCHEMA = 2
+SECONDS_PER_REPEAT = 0.04
+INFERENCE_BATCH = 64
+BATCHES = (1, 64, 1024)
+LATENCY_CALLS = 30
+# A call that takes longer than this is left out of every run; `pairbench timing` has more patience.
+LONGEST_CALL_SECONDS = 1.0
+FEWEST_REPEATS = 5
+NARROW = 0.02
+PEAK_SIZE = 1024
+# Backward passes cost twice what the forward pass does.
+TRAINING_PASSES = 3
+
+
+def measure(
+    configs: Sequence[RunConfig],
+    device: torch.device,
+    environment: Mapping[str, Any],
+    repeats: int,
+    *,
+    modes: Sequence[str] = (),
+    seconds: float | None = None,
+) -> list[dict[str, Any]]:
+    """The timing of each config; all calls take turns, in an order drawn anew for each repeat.
+
+    Args:
+        configs: what is timed.
+        device: where.
+        environment: what the timing says of this machine.
+        repeats: how often each call is timed; the most where `seconds` is given.
+        modes: ways to answer that are timed as well, such as "onnx".
+        seconds: stop once every interval is narrow, or after this long.
+    """
+    longest = LONGEST_CALL_SECONDS * (10 if seconds else 1)
+    subjects = [_Timed(config, device, modes, longest) for config in configs]
+    peaks = {name: _peak_call(device, dtype) for name, dtype in _PEAKS.items()}
+    calls = [call for subject in subjects for call in subject.calls.values()] + list(peaks.values())
+    for call in peaks.values():
+        call.warm_up()
+    order, started = random.Random(0), time.monotonic()
+    for done in range(repeats):
+        if seconds is not None and done >= FEWEST_REPEATS and _enough(calls, time.monotonic() - started, seconds):
+            break
+        order.shuffle(calls)
+        for call in calls:
+            call.repeat()
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    peak = {name: call.rates() for name, call in peaks.items()}
+    return [subject.result(created, environment, peak) for subject in subjects]
+
+
+def _enough(calls: Sequence[_Call], spent: float, seconds: float) -> bool:
+    """Whether every interval is narrow, or the time is spent."""
+    if spent > seconds:
+        return True
+    for call in calls:
+        low, middle, high = median_interval(call.seconds)
+        if high - low > 2 * NARROW * middle or len(call.seconds) < 2 * FEWEST_REPEATS:
+            return False
+    return True
+
+
+@dataclass
+class _Call:
+    """One thing that is timed: what to call, how much work a call does, and what the repeats took."""
+
+    run: Callable[[], object]
+    work: float
+    before: Callable[[], object]
+    synchronise: Callable[[], object]
+    singly: bool = False
+    steps: int = 1
+    seconds: list[float] = field(default_factory=list)
+    each: list[float] = field(default_factory=list)
+
+    def warm_up(self) -> float:
+        """Call until it is warm, choose how many calls make a repeat, and give back the seconds of one."""
+        self.before()
+        first = self._timed(1)
+        if first < LONGEST_CALL_SECONDS:
+            self.run()
+        once = min(self._timed(1) for _ in range(3 if first < LONGEST_CALL_SECONDS else 1))
+        self.steps = max(1, round(SECONDS_PER_REPEAT / once))
+        if self.singly:
+            self.steps = min(LATENCY_CALLS, self.steps)
+        return once
+
+    def repeat(self) -> None:
+        """One repeat: a warm call after the change of model, then the timed ones."""
+        self.before()
+        if self.steps > 1:
+            self.run()
+        if self.singly:
+            calls = [self._timed(1) for _ in range(self.steps)]
+            self.each += calls
+            self.seconds.append(statistics.median(calls))
+        else:
+            self.seconds.append(self._timed(self.steps) / self.steps)
+
+    def rates(self) -> dict[str, Any]:
+        """Work in a second: median, quartiles, 95% interval of the median, and every repeat."""
+        return spread([self.work / item for item in self.seconds])
+
+    def _timed(self, calls: int) -> float:
+        self.synchronise()
+        started = time.perf_counter()
+        for _ in range(calls):
+            self.run()
+        self.synchronise()
+        return time.perf_counter() - started
+
+
+class _Timed:
+    """One config that is being timed, with all its calls."""
+
+    def __init__(self, config: RunConfig, device: torch.device, modes: Sequence[str], longest: float) -> None:
+        self.config = config
+        self.subject = subject = Subject(config, device)
+        self.batch_size = config.train.batch_size
+        self.calls: dict[str, _Call] = {}
+        self.left_out: dict[str, str] = {}
+        self.differences: dict[str, float] = {}
+        training = subject.batch(self.batch_size)
+        forget_peak()
+        self._add("training", lambda: subject.train(training), self.batch_size, longest, training=True)
+        self.peak_mib = peak_mib()
+        batches = {size: subject.batch(size) for size in BATCHES}
+        for size, batch in batches.items():
+            self._add(f"inference {size}", partial(subject.infer, batch), size, longest, singly=size == 1)
+        encoded = batches[INFERENCE_BATCH]
+        views = encoded.images.shape[1]
+        encodings = INFERENCE_BATCH * (1 if config.pairing == "two_channel" else views)
+        self._add("encoding", lambda: subject.encode(encoded), encodings, longest)
+        subject.ready(training=False)
+        for mode in modes:
+            try:
+                answer = mode_of(mode, subject.model, encoded.images)
+                self.differences[mode] = checked(mode, answer, subject.model, encoded.images)
+                for size, batch in batches.items():
+                    if f"inference {size}" in self.calls:
+                        self._add(
+                            f"{mode} {size}",
+                            partial(subject.repeated, partial(answer, batch.images)),
+                            size,
+                            longest,
+                            singly=size == 1,
+                        )
+            except Unavailable as reason:
+                self.left_out[mode] = str(reason)
+
+    def _add(
+        self,
+        name: str,
+        run: Callable[[], object],
+        work: float,
+        longest: float,
+        *,
+        training: bool = False,
+        singly: bool = False,
+    ) -> None:
+        """Time `run` too, unless a smaller batch shows that one call would take too long."""
+        smaller = self.calls.get("inference 64")
+        if smaller is not None and work > INFERENCE_BATCH and name.startswith("inference"):
+            smaller.before()
+            if smaller._timed(1) * work / smaller.work > longest:
+                return
+        subject = self.subject
+        call = _Call(run, work, lambda: subject.ready(training), subject.synchronise, singly)
+        call.warm_up()
+        self.calls[name] = call
+
+    def result(self, created: str, environment: Mapping[str, Any], peak: Mapping[str, Any]) -> dict[str, Any]:
+        """The timing as plain values."""
+        # Floating-point operations are counted in torch's own layers.
+        self.subject.ready(training=False)
+        rates = {name: call.rates() for name, call in self.calls.items()}
+        training = rates["training"] | {"batch_size": self.batch_size}
+        inference = {
+            str(size): rates[f"inference {size}"] | {"batch_size": size}
+            for size in BATCHES
+            if f"inference {size}" in rates
+        }
+        flops = self.subject.passes * count_flops(self.subject.model, self.config)
+        best = peak["fp32"]["high"] * 1e9
+        return {
+            "schema": SCHEMA,
+            "config_id": self.config.config_id,
+            "created": created,
+            "training_pairs_per_second": training,
+            "inference_pairs_per_second": inference[str(INFERENCE_BATCH)],
+            "inference_by_batch": inference,
+            "encodings_per_second": rates["encoding"] | {"batch_size": INFERENCE_BATCH},
+            "latency_ms": _latency(self.calls["inference 1"]),
+            "modes": {mode: self._mode(mode, rates) for mode in [*self.differences, *self.left_out]},
+            "parameters": self.config.train.members * sum(p.numel() for p in self.subject.model.parameters()),
+            "flops_per_pair": flops,
+            "peak_mib": round(self.peak_mib, 1),
+            "gemm_gflops_per_second": dict(peak),
+            "share_of_gemm_peak": {
+                "training": TRAINING_PASSES * count_flops(self.subject.model, self.config) * training["median"] / best,
+                "inference": max(flops * part["median"] / best for part in inference.values()),
+            },
+            "environment": dict(environment),
+        }
+
+    def _mode(self, mode: str, rates: Mapping[str, Any]) -> dict[str, Any]:
+        if mode in self.left_out:
+            return {"left_out": self.left_out[mode]}
+        by_batch = {
+            str(size): rates[f"{mode} {size}"] | {"batch_size": size} for size in BATCHES if f"{mode} {size}" in rates
+        }
+        return {
+            "largest_difference": self.differences[mode],
+            "inference_by_batch": by_batch,
+            "latency_ms": _latency(self.calls[f"{mode} 1"]),
+        }
+
+
+def _latency(call: _Call) -> dict[str, Any]:
+    """Milliseconds of one pair: the percentiles of all calls, and the median of each repeat."""
+    calls = [1000 * item for item in call.each]
+    return tail(calls) | {"calls": len(calls), "batch_size": 1, "repeats": [1000 * item for item in call.seconds]}
+
+
+_PEAKS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def _peak_call(device: torch.device, dtype: torch.dtype) -> _Call:
+    """A matrix product so large that nothing but arithmetic counts, in 10^9 operations."""
+    size = PEAK_SIZE * (4 if device.type == "cuda" else 1)
+    first, second = (torch.rand(size, size, device=device, dtype=dtype) for _ in range(2))
+
+    def synchronise() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        elif device.type == "mps":
+            torch.mps.synchronize()
+
+    return _Call(lambda: first @ second, 2 * size**3 / 1e9, lambda: None, synchronise)

@@ -1,0 +1,168 @@
+"""Features of images on disk, in segments that are written once, found by the pixels of each image."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pairbench.config.run_config import canonical
+from pairbench.data.pool_files import checksum_of
+from pairbench.errors import StoreError
+from pairbench.plugin.components import PairPool
+from pairbench.store.locks import Claim
+from pairbench.text import printable
+
+IMAGES_AT_ONCE = 256
+PAUSE = 0.2
+ID_BYTES = 16
+Encode = Callable[[Tensor], "np.ndarray[Any, Any]"]
+
+
+class Shelf:
+    """The features that one encoder has given, below one folder; several processes may use it at once.
+
+    folder: where the features of all encoders are kept.
+    encoder: what the features depend on besides images and weights, as plain JSON values.
+    pools: whose used images are encoded together, the first time that features of any are asked for.
+    """
+
+    def __init__(self, folder: Path, encoder: dict[str, Any], pools: Sequence[PairPool]) -> None:
+        self.folder, self.encoder, self.pools = folder, encoder, pools
+        self._names: dict[int, dict[int, bytes]] = {}
+        self._open: tuple[str, Tensor, dict[bytes, int]] | None = None
+
+    def features(self, weights: str, used: tuple[PairPool, Tensor], encode: Encode) -> tuple[Tensor, Tensor]:
+        """A table (P, ...) of features, and the rows in it of the images `used`: a pool and rows of it.
+
+        Args:
+            weights: a digest of the encoder's weights.
+            used: whose features are asked for.
+            encode: images (N, C, H, W) uint8 -> features (N, ...) float32.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        pool, rows = used
+        names = self._names_of(pool)
+        wanted = [names[row] for row in rows.tolist()]
+        key = hashlib.sha256(canonical([weights, self.encoder]).encode()).hexdigest()[:24]
+        if self._open is None or self._open[0] != key or not all(name in self._open[2] for name in wanted):
+            self._open = (key, *self._complete(self.folder / key, encode))
+        _, table, places = self._open
+        return table, torch.tensor([places[name] for name in wanted])
+
+    def _names_of(self, pool: PairPool) -> dict[int, bytes]:
+        """A name for each image that the rounds of `pool` use, made from its pixels; by its row."""
+        if id(pool) not in self._names:
+            rows = torch.unique(pool.pairs).tolist()
+            images = pool.images.numpy()
+            self._names[id(pool)] = {
+                row: hashlib.blake2b(images[row].tobytes(), digest_size=ID_BYTES).digest() for row in rows
+            }
+        return self._names[id(pool)]
+
+    def _complete(self, folder: Path, encode: Encode) -> tuple[Tensor, dict[bytes, int]]:
+        """All features in `folder`, once it has those of every pool; what is missing is encoded by one process."""
+        missing = self._missing(found := segments(folder))
+        if missing:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with _alone(folder.with_suffix(".lock")):
+                    missing = self._missing(found := segments(folder, mend=True))
+                    if missing:
+                        found.append(_written(folder, missing, encode))
+            except OSError as error:
+                raise StoreError(f"cannot keep features in {printable(str(folder))}: {error.strerror}.") from error
+        tables = [table for _, table in found]
+        places = {name: place for place, name in enumerate(name for names, _ in found for name in names)}
+        return (tables[0] if len(tables) == 1 else torch.cat(tables)), places
+
+    def _missing(self, found: Sequence[tuple[list[bytes], Tensor]]) -> dict[bytes, tuple[PairPool, int]]:
+        there = {name for names, _ in found for name in names}
+        wanted = {name: (pool, row) for pool in self.pools for row, name in self._names_of(pool).items()}
+        return {name: place for name, place in wanted.items() if name not in there}
+
+
+def segments(folder: Path, *, mend: bool = False) -> list[tuple[list[bytes], Tensor]]:
+    """The names and features of each sound segment in `folder`; with `mend`, everything else there is removed."""
+    found, sound = [], set()
+    for seal in sorted(folder.glob("*.seal")):
+        try:
+            found.append(_read(seal))
+            sound.add(seal.stem)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    if mend:
+        # Damaged, or left behind by a process that was killed.
+        for path in folder.iterdir():
+            if path.stem not in sound:
+                path.unlink(missing_ok=True)
+    return found
+
+
+def _read(seal: Path) -> tuple[list[bytes], Tensor]:
+    """The segment that `seal` vouches for; a ValueError where it is damaged."""
+    sums = json.loads(seal.read_text(encoding="utf-8"))
+    if sums["place"] != _place(seal):
+        raise ValueError("made for another encoder or name")
+    for suffix in (".npy", ".names"):
+        if checksum_of(seal.with_suffix(suffix)) != sums[suffix]:
+            raise ValueError("damaged")
+    content = seal.with_suffix(".names").read_bytes()
+    names = [content[start : start + ID_BYTES] for start in range(0, len(content), ID_BYTES)]
+    # Copy-on-write, since torch warns about read-only arrays; nothing writes to them.
+    return names, torch.from_numpy(np.load(seal.with_suffix(".npy"), mmap_mode="c"))
+
+
+def _written(folder: Path, missing: dict[bytes, tuple[PairPool, int]], encode: Encode) -> tuple[list[bytes], Tensor]:
+    """Encode what is missing into a new segment, the seal last."""
+    stem = folder / secrets.token_hex(8)
+    draft, names = stem.with_suffix(".part"), list(missing)
+    try:
+        table: np.memmap[Any, Any] | None = None
+        for start in range(0, len(names), IMAGES_AT_ONCE):
+            places = [missing[name] for name in names[start : start + IMAGES_AT_ONCE]]
+            features = encode(torch.stack([pool.images[row] for pool, row in places]))
+            if table is None:
+                shape = (len(names), *features.shape[1:])
+                table = np.lib.format.open_memmap(draft, mode="w+", dtype=np.float32, shape=shape)
+            table[start : start + len(places)] = features
+        assert table is not None
+        table.flush()
+        del table
+        stem.with_suffix(".names").write_bytes(b"".join(names))
+        draft.replace(stem.with_suffix(".npy"))
+        sums = {suffix: checksum_of(stem.with_suffix(suffix)) for suffix in (".npy", ".names")} | {
+            "place": _place(stem)
+        }
+        draft.write_text(json.dumps(sums), encoding="utf-8")
+        draft.replace(stem.with_suffix(".seal"))
+    finally:
+        draft.unlink(missing_ok=True)
+    return _read(stem.with_suffix(".seal"))
+
+
+def _place(path: Path) -> str:
+    """What a seal says of where it lies: the folder stands for the encoder and its weights."""
+    return f"{path.parent.name}/{path.stem}"
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until no other process holds the lock at `path`, and hold it meanwhile."""
+    while (claim := Claim.take(path)) is None:
+        time.sleep(PAUSE)
+    try:
+        yield
+    finally:
+        claim.release()
