@@ -50,11 +50,7 @@ CONFORMANCE = """# Conformance kit
 
 `pairbench.testing` holds each rule that a component has to keep as one pytest case. [Write a
 plugin](../how-to/plugin.md#check-it) shows how to use it. A check that fails says what to change."""
-CONFORMANCE_AFTER = """## In Python
-
-::: pairbench.testing.conformance
-
-::: pairbench.testing.examine"""
+CONFORMANCE_AFTER = """## In Python"""
 
 EXITS = """# Exit codes"""
 EXIT_CODES = {
@@ -197,30 +193,8 @@ each plugin."""
 
 PYTHON = """# Python
 
-Everything here is imported from `pairbench` itself: `pairbench.run`, `pairbench.Encoder`. Importing `pairbench` imports
-no torch."""
-PYTHON_SECTIONS = {
-    "runner": ("Running and reading", "What the commands `run`, `leaderboard` and `compare` do."),
-    "results": ("Results", "What they give back. Both print as tables."),
-    "config": ("Configs", "A combination as a typed value, to build one without text."),
-    "interfaces": (
-        "The four interfaces",
-        """What a plugin fills. A component is a recipe: a frozen pydantic model whose fields are its options and
-whose `build` gives back a plain `torch.nn.Module`.
+Import every name on this page from `pairbench` itself: `pairbench.run`, `pairbench.Encoder`. Importing `pairbench` does
+not import torch.
 
-Shape letters: N examples in a batch; V images in an example; C, H, W channels, height and width; M embeddings in an
-example (V, or 1 where one encoder sees all images at once); D embedding size; O outcomes; K image classes; P images in
-a pool; R rounds.""",
-    ),
-    "images": ("Image files", "For datasets that read them."),
-    "telling": (
-        "Telling what a dataset does",
-        "For `load` and `digest` of a dataset: progress is shown while they run, notes stand beside the results.",
-    ),
-    "text": ("Text", "For messages that hold names from outside."),
-    "hookspecs": ("Marking a hook", "See [Hooks](hooks.md)."),
-    "errors": (
-        "Errors",
-        "Each message is one line that says what is wrong and the mend. See [Exit codes](exit-codes.md).",
-    ),
-}
+Each example is a whole program. Apart from the first one, of `run`, they read the results that `run` left in
+`pairbench-results`."""
