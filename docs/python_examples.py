@@ -1,4 +1,4 @@
-"""What the page on Python says of each public name beside its signature and docstring: a short example.
+"""A short example of each public name, for the page on Python, which also shows signatures and docstrings.
 
 Each example is a whole program. A test runs them in one folder, `run` first, since the others read what it has trained;
 `print(...)  # -> text` must print that text.
