@@ -36,8 +36,9 @@ def page() -> str:
     parts = [texts.PYTHON]
     shown = set()
     for heading, (text, examples) in python_examples.SECTIONS.items():
-        parts.append(f"## {heading}\n\n{text}")
-        for name, example in examples.items():
+        exported = {name: example for name, example in examples.items() if name in pairbench.__all__}
+        parts += [f"## {heading}\n\n{text}"] * bool(exported)
+        for name, example in exported.items():
             parts += entry(name, getattr(pairbench, name), example)
             shown.add(name)
     missing = sorted(set(pairbench.__all__) - shown)
