@@ -43,7 +43,7 @@ def page() -> str:
             shown.add(name)
     missing = sorted(set(pairbench.__all__) - shown)
     if missing:
-        raise UndescribedError(f"example in docs/python_examples.py of pairbench.{', pairbench.'.join(missing)}")
+        raise UndescribedError(f"example in docs/python_examples/ of pairbench.{', pairbench.'.join(missing)}")
     return "\n\n".join(parts)
 
 
