@@ -91,7 +91,7 @@ ERRORS = {
 import pairbench
 
 try:
-    pairbench.run("encoder=cnn", "pairing=two_channel", "loss=aux")
+    pairbench.run("encoder=cnn", "pairing=two_channel", "loss=aux", workers=0)
 except pairbench.PairbenchError as error:
     print(type(error).__name__)  # -> MismatchError
 """,
