@@ -317,7 +317,8 @@ def test_a_file_that_a_page_names_exists(page: Path) -> None:
 def test_the_design_page_shows_every_folder() -> None:
     shown = set(re.findall(r"^  (\w+)/ ", (DOCS / "explanation/design.md").read_text(), re.M))
     there = {path.parent.name for parent in ("pairbench", "plugins") for path in (ROOT / parent).glob("*/__init__.py")}
-    assert there - {"kernels"} == shown - {"pairbench_cpu", "pairbench_trackers"}
+    # pairbench/kernels becomes pairbench_cpu in a branch that is not merged yet, as is pairbench_trackers.
+    assert (there - {"kernels"}) | {"pairbench_cpu", "pairbench_trackers"} == shown
 
 
 def test_every_page_is_in_the_navigation_once() -> None:
