@@ -1,6 +1,7 @@
 """Writes the reference pages from the code: `python docs/generate.py`, or `--check` to name those that are not current.
 
-A command, option, component, hook, exit code, environment variable or record field that has no description stops it.
+It stops at a command, option, component, hook, exit code, environment variable, record field or public name that has
+no description.
 """
 
 from __future__ import annotations

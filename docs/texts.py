@@ -199,5 +199,5 @@ PYTHON = """# Python
 Import every name on this page from `pairbench` itself: `pairbench.run`, `pairbench.Encoder`. Importing `pairbench` does
 not import torch.
 
-Each example is a whole program. Apart from the first one, of `run`, they read the results that `run` left in
-`pairbench-results`."""
+Every example is a complete program. The first one, for `run`, trains two small networks in seconds; the others can run
+in the same folder and read its results. A comment `# -> text` shows what a line prints."""
