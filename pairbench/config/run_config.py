@@ -54,7 +54,7 @@ class TrainOptions(Options):
     rounds: independent repeats, each with data, weights and shuffling of its own.
     seed: the seed that the seeds of all rounds are drawn from.
     epochs: passes over the training pairs.
-    batch_size: pairs in a step.
+    batch_size: pairs in a step; a single pair that is left over at the end of an epoch joins the step before it.
     optimizer: an optimiser of torch (adam, adamw, sgd, ...) or timm (lamb, lion, ...) by name.
     learning_rate: the peak learning rate.
     weight_decay: none leaves the optimiser's own default.

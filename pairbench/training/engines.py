@@ -25,6 +25,7 @@ from pairbench.model.pair_model import PairModel, build_model
 from pairbench.store.record import core_source
 from pairbench.training.acceleration import has_ways
 from pairbench.training.loop import Loop, Outcome, RoundSplits
+from pairbench.training.sampling import batch_slices
 from pairbench.training.stacked import NotStackable, Optimizers, Stacked, why_not
 
 STEPS = 9
@@ -201,7 +202,7 @@ def _measured(
     train = config.train
     splits = {number: splits_of(number) for number in (numbers if stackable else numbers[:1])}
     first = splits[numbers[0]]
-    steps = train.epochs * math.ceil(len(first.train) / train.batch_size) * train.members
+    steps = train.epochs * len(batch_slices(len(first.train), train.batch_size)) * train.members
     loop = _loop_step(plain.applied(config), device, numbers[0], first)
     once = _median([loop], 2)[0]
     if once * steps * rounds < WORTH_MEASURING_SECONDS:
