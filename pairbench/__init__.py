@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         SpecError,
         StoreError,
         WorkerError,
+        refuse_exhaustion,
     )
     from pairbench.execution.ablation import ablate
     from pairbench.execution.runner import run
@@ -60,6 +61,7 @@ _HOMES = {
         "SpecError",
         "StoreError",
         "WorkerError",
+        "refuse_exhaustion",
     ],
     "results.query": ["compare", "leaderboard"],
     "plugin.hooks": ["hookimpl"],
@@ -127,6 +129,7 @@ __all__ = [
     "leaderboard",
     "load",
     "printable",
+    "refuse_exhaustion",
     "run",
     "tell_note",
     "tell_progress",

@@ -15,7 +15,7 @@ from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 
-from pairbench import printable, tell_progress
+from pairbench import printable, refuse_exhaustion, tell_progress
 from pairbench_images import cache
 from pairbench_images.naming import cores
 
@@ -94,6 +94,7 @@ def _check(info: os.stat_result) -> None:
 
 
 def _reason(error: Exception) -> str:
+    refuse_exhaustion(error)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "is missing"
     if isinstance(error, PermissionError):

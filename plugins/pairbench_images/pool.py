@@ -22,7 +22,7 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
-from pairbench import StoreError, tell_note, tell_progress
+from pairbench import StoreError, refuse_exhaustion, tell_note, tell_progress
 from pairbench_images import cache
 from pairbench_images.decoding import Decoder, Decoding, guarded
 from pairbench_images.files import UnusableError
@@ -71,6 +71,7 @@ class Pool:
         except FileNotFoundError:
             self._write_view(file, rows)
         except (DamagedError, OSError) as error:
+            refuse_exhaustion(error)
             tell_note(f"cached images in {file} were damaged ({error}): written anew")
             self._write_view(file, rows)
         return file
@@ -127,6 +128,7 @@ def decoded(paths: Sequence[str], digests: Sequence[bytes], how: Decoding) -> Po
     except FileNotFoundError:
         pass
     except (DamagedError, OSError) as error:
+        refuse_exhaustion(error)
         discard(folder, str(error))
     place = cache.made(folder.parent)
     cache.sweep(place)
@@ -218,6 +220,7 @@ def _opened(folder: Path, count: int, shape: tuple[int, int, int]) -> Pool:
         images = (folder / "images.npy").stat().st_size
         unusable = {int(row): str(reason) for row, reason in report["unusable"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, SyntaxError, TokenError, OSError) as error:
+        refuse_exhaustion(error)
         raise DamagedError(f"{type(error).__name__} over its report or hashes") from error
     if told != _sum(report) or report["count"] != count or report["shape"] != list(shape):
         raise DamagedError("its report has another checksum")
