@@ -216,7 +216,7 @@ def test_classes_without_their_number_are_left_and_noted(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("classes", "number", "message"),
     [
-        (("0", "5", "1"), 3, r"row 3: class '5' is wrong: expected a whole number from 0 to 2"),
+        (("0", "5", "1"), 2, r"names 3 classes: expected at most 2"),
         (("a", "b", "c"), 2, r"names 3 classes: expected at most 2"),
     ],
 )

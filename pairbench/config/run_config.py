@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from pairbench.config.options import read, validated, written_option
-from pairbench.config.spec import Settings
+from pairbench.config.spec import Settings, parse, single
 from pairbench.config.transform_calls import parsed_call
 from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
 from pairbench.plugin.components import (
@@ -278,6 +278,29 @@ def resolve(settings: Settings, registry: Registry | None = None, home: str = ""
     }
     train = read(TrainOptions, "train", _options(settings, "train"))
     return RunConfig(**models, pairing=chosen["pairing"], train=train)  # type: ignore[arg-type]
+
+
+def changed_dataset(config: RunConfig, words: Iterable[str]) -> PairDataset:
+    """The dataset of `config` with the options that `words` name, such as "dataset.delimiter=semicolon".
+
+    Raises:
+        SpecError: a word is wrong, or names no option of this dataset.
+    """
+    changes = _options(single(parse(words)), "dataset")
+    kind = type(config.dataset)
+    given = read(kind, "dataset", _required(config.dataset) | changes).values()
+    changed: PairDataset = validated(kind, "dataset", config.dataset.values() | {key: given[key] for key in changes})
+    return changed
+
+
+def _required(dataset: PairDataset) -> Settings:
+    """What `dataset` has for the options that have no default, as a spec writes it."""
+    fields = type(dataset).model_fields.items()
+    return {
+        info.alias or name: written_option(info, dataset.values()[info.alias or name])
+        for name, info in fields
+        if info.is_required()
+    }
 
 
 def from_flat(flat: Mapping[str, Any], registry: Registry | None = None) -> RunConfig:

@@ -17,7 +17,7 @@ import torch
 
 from pairbench.config.run_config import RunConfig
 from pairbench.data.pool_files import KeptPools, save_pool
-from pairbench.data.round_data import RoundData, check_pool, scaling, shared_images
+from pairbench.data.round_data import RoundData, check_answers, check_pool, scaling, shared_images
 from pairbench.environment import machine
 from pairbench.errors import DataError, InputError, StoreError
 from pairbench.execution.claims import alone, claimed, untimed
@@ -94,6 +94,8 @@ def prepare(job: Job, numbers: list[int], folder: Path, emit: Emit) -> None:
         for part, pool in pools.items():
             check_pool(pool, config.dataset.task, rounds, config.dataset.name)
             _save(pool, folder / part)
+        for message in check_answers(pools, config.dataset.task, config.dataset.name):
+            emit({"event": "note", "message": message})
         shared = shared_images(pools)
         if shared:
             raise DataError(f"dataset '{config.dataset.name}': {shared}. Remove one of them, or change the split.")
