@@ -140,9 +140,9 @@ def best_threshold(score: Tensor, positive: Tensor) -> float:
 def finite_threshold(score: Tensor, positive: Tensor) -> float:
     """`best_threshold` as a finite number: just above the highest score where no pair should count as same.
 
-    NaN where a score is, and where all pairs have one answer, which any threshold beyond all scores serves.
+    NaN where a score is.
     """
-    if score.isnan().any() or bool(positive.all()) or not bool(positive.any()):
+    if score.isnan().any():
         return math.nan
     # Beyond any float32, and far enough from the end of float64 to be added.
     score = score.double().clamp(-1e50, 1e50)
