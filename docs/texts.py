@@ -141,6 +141,7 @@ RECORD_FIELDS = {
     "provenance.code.*.plugin": "Its entry point.",
     "provenance.code.*.source": "SHA-256 over its source, 16 digits: edited code never meets an old result.",
     "provenance.locations": "The keys of the config that only say where data or weights lie, such as `dataset.root`.",
+    "provenance.own_files": "Whether the data are a user's own files, so that `config_id` counts `provenance.data`.",
     "provenance.created": "When the round ended, in UTC.",
     "checksum": "SHA-256 over all other fields. A file that does not match is reported and left out.",
     "error.reason": "Of a failed round, the error in one line.",

@@ -91,7 +91,7 @@ def predict(
         pair_tables.write_whole(output, text.encode())
         print(output)
     else:
-        document = pair_tables.document(said, found.outcomes, f"model {found.config.config_id}/{about['round']}")
+        document = pair_tables.document(said, found.outcomes, f"model {about['config_id']}/{about['round']}")
         if form is Format.csv:
             print(text, end="")
         else:

@@ -176,10 +176,13 @@ class PairDataset(Component):
 
     locations: names of options that only say where the files lie whose content `digest` covers, so that the same data
         elsewhere are the same data.
+    own_files: whether these are a user's own files, whose content nothing but `digest` tells: the config_id then counts
+        it. False for a published set, which its other options name.
     """
 
     slot: ClassVar[str] = "dataset"
     locations: ClassVar[tuple[str, ...]] = ()
+    own_files: ClassVar[bool] = False
 
     @property
     @abstractmethod

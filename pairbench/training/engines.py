@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import torch
 
-from pairbench.config.run_config import RunConfig, canonical
+from pairbench.config.run_config import RunConfig, canonical, id_of
 from pairbench.environment import machine, user_cache
 from pairbench.errors import MismatchError
 from pairbench.kernels.matrix import has_matrices
@@ -114,7 +114,15 @@ def settle(
 
 def _known(config: RunConfig, device: torch.device) -> Path:
     """Where the measured choice for `config` on this machine is kept between runs."""
-    parts = [config.config_id, str(device), torch.get_num_threads(), machine(), has_matrices(), core_source()]
+    what = id_of(config.flat(), config.locations())
+    parts = [
+        what,
+        str(device),
+        torch.get_num_threads(),
+        machine(),
+        has_matrices(),
+        core_source(),
+    ]
     return user_cache() / "engines" / f"{hashlib.sha256(canonical(parts).encode()).hexdigest()[:24]}.json"
 
 

@@ -202,7 +202,7 @@ def _keep_model(
     store: Store, planned: PlannedConfig, index: int, models: Sequence[PairModel], pools: KeptPools, record: Record
 ) -> None:
     used = scaling(planned.config.train.normalize, pools.splits["train"], index)
-    path = model_path(store, planned.config.config_id, index, planned.round_keys()[index])
+    path = model_path(store, planned.config_id, index, planned.round_keys()[index])
     keep(path, packed(planned.config, models, used, record))
 
 
@@ -256,7 +256,8 @@ def take_timings(job: Job, numbers: list[int], emit: Emit) -> None:
         configs = [job.configs[number].config for number in here]
         place = environment(device, job.threads)
         timings = measure(configs, device, place, job.repeats, modes=job.modes, seconds=job.timing_seconds)
-        for number, timing in zip(here, timings, strict=True):
+        for number, measured in zip(here, timings, strict=True):
+            timing = measured | {"config_id": job.configs[number].config_id}
             store.write_timing(timing)
             emit({"event": "timing", "config_index": number, "timing": timing})
 

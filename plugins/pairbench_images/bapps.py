@@ -42,6 +42,7 @@ class Bapps(TablePairs):
 
     name = "bapps"
     locations: ClassVar[tuple[str, ...]] = ("path",)
+    own_files: ClassVar[bool] = True
     path: Annotated[str, Field(min_length=1)]
     image_size: Side | tuple[Side, Side] = 64
     train_subsets: tuple[str, ...] | None = None

@@ -57,6 +57,7 @@ class CsvPairs(TablePairs):
 
     name = "csv"
     locations: ClassVar[tuple[str, ...]] = ("path", "root")
+    own_files: ClassVar[bool] = True
     path: Text
     root: Text | None = None
     kind: TaskKind = Field(default="verification", alias="task")

@@ -45,6 +45,7 @@ class ImageFolder(ImagePairs):
 
     name = "image_folder"
     locations: ClassVar[tuple[str, ...]] = ("path",)
+    own_files: ClassVar[bool] = True
     path: Annotated[str, Field(min_length=1)]
     kind: Literal["verification", "ordering"] = Field(default="verification", alias="task")
     num_classes: PositiveInt | None = None

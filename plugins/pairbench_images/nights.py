@@ -35,6 +35,7 @@ class Nights(TablePairs):
 
     name = "nights"
     locations: ClassVar[tuple[str, ...]] = ("path",)
+    own_files: ClassVar[bool] = True
     path: Annotated[str, Field(min_length=1)]
     image_size: Side | tuple[Side, Side] = 224
     min_votes: NonNegativeInt = 6
