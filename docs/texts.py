@@ -140,6 +140,7 @@ RECORD_FIELDS = {
     "provenance.code.*.plugin": "Its entry point.",
     "provenance.code.*.source": "SHA-256 of its source, 16 digits, so that old results are never used for edited code.",
     "provenance.locations": "The keys of options that only say where data or weights are, such as `dataset.root`.",
+    "provenance.own_files": "Whether the data are a user's own files: `config_id` then depends on `provenance.data`.",
     "provenance.created": "When the round ended, in UTC.",
     "checksum": "SHA-256 of all other fields. A file that does not match is reported and ignored.",
     "error.reason": "The error of a failed round, in one line.",

@@ -7,7 +7,7 @@ Each example is a whole program. A test runs them in one folder, `run` first, si
 from __future__ import annotations
 
 from python_examples.components import INTERFACES, OPTION_TYPES, VALUES
-from python_examples.plugins import DATASETS, EVENTS, HOOKS, METRICS, TESTING
+from python_examples.plugins import DATASETS, EVENTS, FILES, HOOKS, METRICS, TESTING
 from python_examples.using import CONFIGS, ERRORS, RESULTS, RUNNING
 
 __all__ = ["EVENTS", "METRICS", "RESULTS", "SECTIONS", "TESTING", "TEXTS"]
@@ -23,6 +23,7 @@ TEXTS = {
     "NonNegativeFloat": "The type of an option that is a finite number of at least 0.",
     "Probability": "The type of an option that is at least 0 and below 1.",
     "IMAGE_FORMATS": "The image formats that are read, by Pillow's names; every other file is refused.",
+    "DELIMITERS": "The characters between the fields of a CSV file, by the names that options use.",
     "hookimpl": "Marks a function of a plugin as its implementation of the hook of the same name.",
 }
 
@@ -46,6 +47,7 @@ a pool; R rounds.""",
         OPTION_TYPES,
     ),
     "For datasets": ("For datasets that read image files, download something or take a while.", DATASETS),
+    "For lists of files": ("For datasets that read lists which people have written.", FILES),
     "Implementing a hook": ("[Hooks](hooks.md) lists them.", HOOKS),
     "Following a run": (
         "What event hooks pass to a plugin, and the interface of a tracker; see [Hooks](hooks.md).",

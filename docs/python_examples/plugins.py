@@ -192,6 +192,87 @@ print(pairbench.printable("a name\\twith a tab", 12))  # -> a name\N{REPLACEMENT
 """,
 }
 
+FILES = {
+    "CsvRecords": """
+from pathlib import Path
+
+import pairbench
+
+Path("votes.csv").write_text("image, votes\\na.png, 3\\n")
+records = pairbench.CsvRecords(Path("votes.csv"), ",")
+for fields in records:
+    print(records.row, fields)  # -> 2 ['a.png', '3']
+""",
+    "DELIMITERS": """
+import pairbench
+
+print(pairbench.DELIMITERS["semicolon"])  # -> ;
+""",
+    "PairList": """
+import pairbench
+
+pairs = pairbench.PairList(rows=(2,), names=(("a.png", "b.png"),), paths=(("/set/a.png", "/set/b.png"),))
+print(len(pairs.rows))  # -> 1
+""",
+    "read_pair_list": """
+from pathlib import Path
+
+import pairbench
+
+Path("new.csv").write_text("left;right\\na.png;b.png\\n")
+pairs = pairbench.read_pair_list(Path("new.csv"), 2, columns=("left", "right"), delimiter=";")
+print(pairs.names)  # -> (('a.png', 'b.png'),)
+""",
+    "name_on_disk": """
+from pathlib import Path
+
+import pairbench
+
+Path("sub").mkdir(exist_ok=True)
+Path("sub/a.png").touch()
+print(pairbench.name_on_disk(".", "sub\\\\a.png"))  # -> sub/a.png
+""",
+    "open_regular": """
+from pathlib import Path
+
+import pairbench
+
+Path("header.bin").write_bytes(b"PB01")
+with pairbench.open_regular("header.bin") as stream:
+    print(stream.read(2))  # -> b'PB'
+""",
+    "UnusableError": """
+import pairbench
+
+try:
+    pairbench.open_regular("missing.png")
+except pairbench.UnusableError as error:
+    print("missing.png", error)  # -> missing.png is missing
+""",
+    "why_unusable": """
+import pairbench
+
+print(pairbench.why_unusable(PermissionError(13, "Permission denied")))  # -> may not be read
+""",
+    "is_16_bit": """
+import pairbench
+from PIL import Image
+
+print(pairbench.is_16_bit(Image.new("I;16", (4, 4))))  # -> True
+""",
+    "refuse_exhaustion": """
+import errno
+
+import pairbench
+
+pairbench.refuse_exhaustion(FileNotFoundError(errno.ENOENT, "No such file"))
+try:
+    pairbench.refuse_exhaustion(OSError(errno.EMFILE, "Too many open files"))
+except pairbench.StoreError as error:
+    print(str(error).partition(".")[0])  # -> Too many open files
+""",
+}
+
 TESTING = {
     "conformance": """
 import pairbench.testing
