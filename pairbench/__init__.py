@@ -41,6 +41,15 @@ if TYPE_CHECKING:
         PositiveInt,
         Probability,
     )
+    from pairbench.plugin.events import (
+        ConfigFinished,
+        ConfigStarted,
+        DataProgressed,
+        EpochFinished,
+        RoundFinished,
+        RunFinished,
+        RunStarted,
+    )
     from pairbench.plugin.hooks import hookimpl
     from pairbench.plugin.images import IMAGE_FORMATS, fitted
     from pairbench.plugin.notify import tell_note, tell_progress
@@ -82,6 +91,15 @@ _HOMES = {
         "PositiveInt",
         "Probability",
     ],
+    "plugin.events": [
+        "ConfigFinished",
+        "ConfigStarted",
+        "DataProgressed",
+        "EpochFinished",
+        "RoundFinished",
+        "RunFinished",
+        "RunStarted",
+    ],
     "model.predictor": ["load"],
     "results.results": ["Result", "Results"],
     "execution.runner": ["run"],
@@ -96,8 +114,12 @@ __all__ = [
     "Comparison",
     "ComparisonHead",
     "Component",
+    "ConfigFinished",
+    "ConfigStarted",
     "DataError",
+    "DataProgressed",
     "Encoder",
+    "EpochFinished",
     "InputError",
     "LossStrategy",
     "MismatchError",
@@ -114,7 +136,10 @@ __all__ = [
     "Probability",
     "Result",
     "Results",
+    "RoundFinished",
     "RunConfig",
+    "RunFinished",
+    "RunStarted",
     "SpecError",
     "StoreError",
     "TrainOptions",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +15,12 @@ from pairbench.config.spec import expand, parse, split_words
 from pairbench.config.suite import Entry, find_suite
 from pairbench.environment import cores, machine
 from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
+from pairbench.execution.announcing import Announcer, epoch_finished, round_finished, run_finished, run_started
 from pairbench.execution.plan import Job, PlannedConfig, cut, kept, pending, unkept
 from pairbench.plugin.components import PairDataset
-from pairbench.plugin.events import DataProgressed, EpochFinished, RunStarted
+from pairbench.plugin.events import DataProgressed, RunStarted
 from pairbench.plugin.notify import heard_by
-from pairbench.plugin.registry import Registry, installed, reason_of
+from pairbench.plugin.registry import Registry, installed
 from pairbench.results.results import Result, Results
 from pairbench.store.known_rounds import Known
 from pairbench.store.record import Context
@@ -162,7 +162,8 @@ class Run:
     def __init__(self, plan: Plan, store: Store, registry: Registry, display: Any = None) -> None:
         self.plan, self.store, self.registry = plan, store, registry
         self.notes: list[str] = []
-        self._display = display
+        listeners = [] if display is None else [display]
+        self._tell = Announcer(registry.manager, listeners, self._note).tell
 
     def go(
         self,
@@ -212,10 +213,16 @@ class Run:
             memory_mib=memory_limit,
             keep_models=keep_models,
         )
+        begun = run_started(job, left)
         if job.tasks or job.timed:
-            self._execute(job, left)
+            self._execute(job, begun)
             self.store.tidy({planned.config.config_id for planned in configs})
-        return self._results(timing, keep_models)
+        else:
+            self._tell("pairbench_run_started", run=begun)
+        results = self._results(timing, keep_models)
+        finished = run_finished(begun.run_id, results, time.time() - started)
+        self._tell("pairbench_run_finished", results=results, finished=finished)
+        return replace(results, notes=tuple(self.notes))
 
     def _with_unkept(self, left: list[list[int]], known: Known) -> list[list[int]]:
         """The rounds that are left, and those that are there without their model."""
@@ -248,34 +255,28 @@ class Run:
         ]
         return same[-1] if same else None
 
-    def _execute(self, job: Job, left: Sequence[Sequence[int]]) -> None:
+    def _execute(self, job: Job, started: RunStarted) -> None:
         from pairbench.execution.executors import execute
 
-        names = tuple(planned.name for planned in job.configs)
-        epochs = tuple(planned.config.train.epochs for planned in job.configs)
-        started = RunStarted(names, tuple(len(rounds) for rounds in left), epochs, job.workers)
         events = []
         # Closed on every way out, so that Ctrl-C or an error leaves no worker behind.
         with self.listening(), contextlib.closing(execute(job)) as stream:
             for event in stream:
-                number = event.get("config_index", 0)
                 match event["event"]:
                     case "invalid":
                         events.append(event)
                     case "ready":
                         self._tell("pairbench_run_started", run=started)
                     case "epoch":
-                        epoch = EpochFinished(
-                            number, event["round"], event["epoch"], epochs[number], event["loss"], event["accuracy"]
-                        )
-                        self._tell("pairbench_epoch_finished", epoch=epoch)
+                        self._tell("pairbench_epoch_finished", epoch=epoch_finished(started, event))
                     case "data":
                         self._progressed(event["done"], event["total"], event["what"])
                     case "round":
-                        self._tell("pairbench_round_finished", record=event["record"])
+                        finished = round_finished(self.store, event)
+                        self._tell("pairbench_round_finished", record=event["record"], finished=finished)
                     case "note":
                         self._note(event["message"])
-        refuse_invalid(events, names)
+        refuse_invalid(events, started.names)
 
     def listening(self) -> contextlib.AbstractContextManager[None]:
         """While this holds, what datasets tell in this process is shown, and what they note is kept."""
@@ -295,22 +296,6 @@ class Run:
     def _note(self, message: str) -> None:
         if message not in self.notes:
             self.notes.append(message)
-
-    def _tell(self, hook: str, **values: Any) -> None:
-        """Call a hook; a plugin that fails in it is named in a note and the run goes on."""
-        if self._display is not None and hasattr(self._display, hook):
-            getattr(self._display, hook)(**values)
-        for implementation in getattr(self.registry.manager.hook, hook).get_hookimpls():
-            try:
-                implementation.function(**{name: values[name] for name in implementation.argnames})
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
-                last = traceback.extract_tb(error.__traceback__)[-1]
-                where = f"{Path(last.filename).name}:{last.lineno}"
-                place = f"plugin {implementation.plugin_name} failed in {hook} ({where})"
-                if not any(note.startswith(place) for note in self.notes):
-                    self.notes.append(f"{place}: {reason_of(error)}")
 
     def _results(self, timing: bool, keep_models: bool = False) -> Results:
         items = []
@@ -335,9 +320,7 @@ class Run:
             self.notes += [
                 f"kept models of {name}: {len(files)}, in {self.store.root / name}" for name, files in models.items()
             ]
-        results = Results(tuple(items), self.store.root, scan.damaged, notes=tuple(self.notes), models=models)
-        self._tell("pairbench_run_finished", results=results)
-        return replace(results, notes=tuple(self.notes))
+        return Results(tuple(items), self.store.root, scan.damaged, notes=tuple(self.notes), models=models)
 
 
 def refuse_invalid(events: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
