@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from pairbench.plugin.hooks import hookimpl
     from pairbench.plugin.images import IMAGE_FORMATS, fitted
     from pairbench.plugin.notify import tell_note, tell_progress
+    from pairbench.plugin.trackers import Tracker
     from pairbench.results.query import compare, leaderboard
     from pairbench.results.results import Result, Results
     from pairbench.text import printable
@@ -100,6 +101,7 @@ _HOMES = {
         "RunFinished",
         "RunStarted",
     ],
+    "plugin.trackers": ["Tracker"],
     "model.predictor": ["load"],
     "results.results": ["Result", "Results"],
     "execution.runner": ["run"],
@@ -142,6 +144,7 @@ __all__ = [
     "RunStarted",
     "SpecError",
     "StoreError",
+    "Tracker",
     "TrainOptions",
     "WorkerError",
     "ablate",

@@ -17,6 +17,7 @@ from pairbench.environment import cores, machine
 from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
 from pairbench.execution.announcing import Announcer, epoch_finished, round_finished, run_finished, run_started
 from pairbench.execution.plan import Job, PlannedConfig, cut, kept, pending, unkept
+from pairbench.execution.tracking import Tracking, chosen_trackers
 from pairbench.plugin.components import PairDataset
 from pairbench.plugin.events import DataProgressed, RunStarted
 from pairbench.plugin.notify import heard_by
@@ -26,6 +27,9 @@ from pairbench.store.known_rounds import Known
 from pairbench.store.record import Context
 from pairbench.store.store import Store
 from pairbench.text import printable
+
+# How long trackers may take where a run is interrupted or cannot go on.
+STOPPED_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def run(
     keep_models: bool = False,
     round_timeout: float | None = None,
     memory_limit: float | None = None,
+    track: str | Sequence[str] | None = None,
     display: Any = None,
 ) -> Results:
     """Train and evaluate configs, and give back their results.
@@ -67,16 +72,18 @@ def run(
         round_timeout: seconds after which a round is stopped and counted as failed.
         memory_limit: MiB that a worker process may allocate, beyond which its round fails; None leaves it most of what
             the machine has. Linux alone counts.
+        track: trackers that log the run, such as "tensorboard" or ["mlflow", "wandb"]; None takes those that
+            PAIRBENCH_TRACK names, and "" none.
         display: an object with event hooks, such as a progress display.
 
     Raises:
-        InputError: the words, the suite or the data are wrong; nothing has been trained.
+        InputError: the words, the suite or the data are wrong, or a tracker cannot be used; nothing has been trained.
         StoreError: the store cannot be read or written; finished rounds are kept.
         WorkerError: the worker processes could not be started.
     """
     registry = installed()
     place = Store(store)
-    run = Run(Plan((), (), None), place, registry, display)
+    run = Run(Plan((), (), None), place, registry, display, track)
     with run.listening():
         run.plan = make_plan(words, suite=suite, only=only, registry=registry)
     return run.go(
@@ -159,10 +166,18 @@ def _digest(dataset: PairDataset) -> str:
 class Run:
     """One run: what it still has to do, and the events that it tells."""
 
-    def __init__(self, plan: Plan, store: Store, registry: Registry, display: Any = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        registry: Registry,
+        display: Any = None,
+        track: str | Sequence[str] | None = None,
+    ) -> None:
         self.plan, self.store, self.registry = plan, store, registry
         self.notes: list[str] = []
-        listeners = [] if display is None else [display]
+        self._tracking = Tracking(chosen_trackers(track, registry), self._note)
+        listeners = [self._tracking] if display is None else [display, self._tracking]
         self._tell = Announcer(registry.manager, listeners, self._note).tell
 
     def go(
@@ -214,14 +229,18 @@ class Run:
             keep_models=keep_models,
         )
         begun = run_started(job, left)
-        if job.tasks or job.timed:
-            self._execute(job, begun)
-            self.store.tidy({planned.config.config_id for planned in configs})
-        else:
-            self._tell("pairbench_run_started", run=begun)
-        results = self._results(timing, keep_models)
-        finished = run_finished(begun.run_id, results, time.time() - started)
-        self._tell("pairbench_run_finished", results=results, finished=finished)
+        try:
+            if job.tasks or job.timed:
+                self._execute(job, begun)
+                self.store.tidy({planned.config.config_id for planned in configs})
+            else:
+                self._tell("pairbench_run_started", run=begun)
+            results = self._results(timing, keep_models)
+            finished = run_finished(begun.run_id, results, time.time() - started)
+            self._tell("pairbench_run_finished", results=results, finished=finished)
+        finally:
+            # After Ctrl-C or an error the trackers get a moment to write what they have.
+            self._tracking.close(STOPPED_SECONDS)
         return replace(results, notes=tuple(self.notes))
 
     def _with_unkept(self, left: list[list[int]], known: Known) -> list[list[int]]:

@@ -10,6 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     from pairbench.plugin.components import Component
     from pairbench.plugin.events import DataProgressed, EpochFinished, RoundFinished, RunFinished, RunStarted
+    from pairbench.plugin.trackers import Tracker
     from pairbench.results.results import Results
 
 hookspec = pluggy.HookspecMarker("pairbench")
@@ -24,6 +25,11 @@ def pairbench_components() -> list[type[Component]]:  # type: ignore[empty-body]
 @hookspec
 def pairbench_suites() -> list[Path]:  # type: ignore[empty-body]
     """The suite files (TOML) that this plugin brings; the name of a suite is the file's name without `.toml`."""
+
+
+@hookspec
+def pairbench_trackers() -> list[type[Tracker]]:  # type: ignore[empty-body]
+    """The trackers that this plugin brings, each chosen by `--track NAME`. Import no package of theirs here."""
 
 
 @hookspec

@@ -26,6 +26,7 @@ from pairbench.plugin.components import INTERFACES, Component
 from pairbench.plugin.gathering import PluginError, gather, shown
 from pairbench.plugin.hook_calls import PROJECT, GuardedManager
 from pairbench.plugin.selection import CHOICE, admitted, chosen, distribution_of, misfit, unmatched
+from pairbench.plugin.trackers import Tracker
 from pairbench.text import printable, quoted, unknown
 
 GROUP = "pairbench"
@@ -71,6 +72,7 @@ class Registry:
     plugins: the plugins that work, in the order in which they were loaded.
     disabled: the plugins that PAIRBENCH_PLUGINS or --no-plugins leaves out, as (plugin, distribution).
     suite_homes: the distribution that brings each suite file.
+    trackers: for each name, every tracker that claims it, by the distribution that brings it.
     """
 
     components: dict[str, dict[str, list[Installed]]]
@@ -80,6 +82,7 @@ class Registry:
     plugins: list[Origin] = field(default_factory=list)
     disabled: list[tuple[str, str]] = field(default_factory=list)
     suite_homes: dict[Path, str] = field(default_factory=dict)
+    trackers: dict[str, dict[str, type[Tracker]]] = field(default_factory=dict)
 
     def find(self, slot: str, name: str, home: str = "") -> Installed:
         """The component called `name`, or `distribution:name`, in `slot`; where several claim it, that of `home`.
@@ -95,16 +98,37 @@ class Registry:
         at_home = [claim for claim in claims if claim.origin.distribution == home]
         claims = at_home if len(claims) > 1 and at_home else claims
         if not claims:
-            failed = ", ".join(failure.plugin for failure in self.failures)
-            hint = f" Plugins that failed to load: {printable(failed)} (see 'pairbench doctor')." if failed else ""
-            off = ", ".join(plugin for plugin, _ in self.disabled)
-            hint += f" Plugins left out by {CHOICE} or --no-plugins: {printable(off)}." if off else ""
-            error = unknown(slot, name, known)
-            raise SpecError(f"{error}{hint}")
+            raise SpecError(f"{unknown(slot, name, known)}{self._absent()}")
         if len(claims) > 1:
             names = " or ".join(f"{slot}={claim.origin.distribution}:{plain}" for claim in claims)
             raise SpecError(f"{slot} {quoted(plain)} is claimed by {len(claims)} plugins. Write {printable(names)}.")
         return claims[0]
+
+    def find_tracker(self, name: str) -> type[Tracker]:
+        """The tracker called `name`, or `distribution:name`.
+
+        Raises:
+            SpecError: there is none, or two plugins claim the name.
+        """
+        distribution, _, plain = name.rpartition(":")
+        claims = {
+            home: tracker
+            for home, tracker in self.trackers.get(plain, {}).items()
+            if not distribution or home == distribution
+        }
+        if not claims:
+            raise SpecError(f"{unknown('tracker', name, self.trackers)}{self._absent()}")
+        if len(claims) > 1:
+            names = " or ".join(f"{home}:{plain}" for home in claims)
+            raise SpecError(f"tracker {quoted(plain)} is claimed by {len(claims)} plugins. Write {printable(names)}.")
+        return next(iter(claims.values()))
+
+    def _absent(self) -> str:
+        """Which plugins are not there, for the end of an error about a name that is not known."""
+        failed = ", ".join(failure.plugin for failure in self.failures)
+        hint = f" Plugins that failed to load: {printable(failed)} (see 'pairbench doctor')." if failed else ""
+        off = ", ".join(plugin for plugin, _ in self.disabled)
+        return hint + (f" Plugins left out by {CHOICE} or --no-plugins: {printable(off)}." if off else "")
 
     def conflicts(self) -> list[str]:
         """Each name that more than one distribution claims, with the ways to write it, in a line."""
@@ -154,6 +178,8 @@ def load(group: str = GROUP) -> Registry:
     for plugin, path in brought["pairbench_suites"]:
         registry.suites.setdefault(path.stem, []).append(path)
         registry.suite_homes[path] = origins[plugin].distribution
+    for plugin, tracker in brought["pairbench_trackers"]:
+        registry.trackers.setdefault(tracker.name, {})[origins[plugin].distribution] = tracker
     return registry
 
 
@@ -291,8 +317,23 @@ def _suite(path: Any) -> Path:
     return Path(path)
 
 
+def _tracker(tracker: Any) -> type[Tracker]:
+    if not (isinstance(tracker, type) and issubclass(tracker, Tracker)):
+        raise PluginError(f"pairbench_trackers gave {shown(tracker)}: expected subclasses of pairbench.Tracker")
+    if not (isinstance(tracker.name, str) and tracker.name.isidentifier()):
+        raise PluginError(f"{tracker.__name__}.name is {shown(tracker.name)}: expected one such as 'my_tracker'")
+    missing = sorted(tracker.__abstractmethods__)
+    if missing:
+        raise PluginError(f"{tracker.__name__} lacks {', '.join(missing)}")
+    return tracker
+
+
 # The hooks that bring something, and what counts as an item of each.
-BROUGHT: Mapping[str, Callable[[Any], Any]] = {"pairbench_components": _checked, "pairbench_suites": _suite}
+BROUGHT: Mapping[str, Callable[[Any], Any]] = {
+    "pairbench_components": _checked,
+    "pairbench_suites": _suite,
+    "pairbench_trackers": _tracker,
+}
 
 
 def _package_hash(module: str) -> str:
