@@ -135,10 +135,10 @@ def hooks() -> str:
 def conformance() -> str:
     """Every check of the conformance kit."""
     from pairbench.plugin.components import INTERFACES
-    from pairbench.testing import CHECKS
+    from pairbench.testing import CHECKS, TRACKER_CHECKS
 
     rows = []
-    for check in CHECKS:
+    for check in (*CHECKS, *TRACKER_CHECKS):
         slots = "all" if set(check.slots) == set(INTERFACES) else ", ".join(check.slots)
         rows.append([f"`{check.name}`", slots, sentence(check.text, check.name)])
     parts = [texts.CONFORMANCE, table(["check", "of", "the rule"], rows), texts.CONFORMANCE_AFTER]

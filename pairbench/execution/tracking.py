@@ -13,8 +13,9 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import IO, Any
 
 from pairbench.errors import SpecError
@@ -123,9 +124,15 @@ class Tracking:
 
 
 class TrackerProcess:
-    """One tracker in its process; neither sending to it nor waiting for it can hang."""
+    """One tracker in its process; neither sending to it nor waiting for it can hang.
 
-    def __init__(self, kind: type[Tracker]) -> None:
+    folder: its working folder; that of this process where it is None.
+    environment: its environment variables; those of this process where it is None.
+    """
+
+    def __init__(
+        self, kind: type[Tracker], *, folder: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = kind.name
         self._changed = threading.Condition()
         self._waiting: deque[bytes] = deque()
@@ -145,6 +152,8 @@ class TrackerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
+                cwd=folder,
+                env=environment,
                 # Ctrl-C is for the run, which closes its trackers itself; and all that a tracker starts ends with it.
                 start_new_session=True,
             )

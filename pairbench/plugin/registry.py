@@ -73,6 +73,7 @@ class Registry:
     disabled: the plugins that PAIRBENCH_PLUGINS or --no-plugins leaves out, as (plugin, distribution).
     suite_homes: the distribution that brings each suite file.
     trackers: for each name, every tracker that claims it, by the distribution that brings it.
+    tracker_origins: where each tracker comes from.
     """
 
     components: dict[str, dict[str, list[Installed]]]
@@ -83,6 +84,7 @@ class Registry:
     disabled: list[tuple[str, str]] = field(default_factory=list)
     suite_homes: dict[Path, str] = field(default_factory=dict)
     trackers: dict[str, dict[str, type[Tracker]]] = field(default_factory=dict)
+    tracker_origins: dict[type[Tracker], Origin] = field(default_factory=dict)
 
     def find(self, slot: str, name: str, home: str = "") -> Installed:
         """The component called `name`, or `distribution:name`, in `slot`; where several claim it, that of `home`.
@@ -180,6 +182,7 @@ def load(group: str = GROUP) -> Registry:
         registry.suite_homes[path] = origins[plugin].distribution
     for plugin, tracker in brought["pairbench_trackers"]:
         registry.trackers.setdefault(tracker.name, {})[origins[plugin].distribution] = tracker
+        registry.tracker_origins[tracker] = origins[plugin]
     return registry
 
 
