@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from pairbench.execution.plan import Job
-from pairbench.plugin import hook_calls
 from pairbench.plugin.events import ConfigFinished, ConfigStarted, EpochFinished, RoundFinished, RunFinished, RunStarted
 from pairbench.plugin.hook_calls import GuardedManager, Watcher, watched_by
 from pairbench.plugin.registry import reason_of
 from pairbench.results.results import Result, Results
 from pairbench.store.record import STATUSES
 from pairbench.store.store import Store
+
+# The files that call plugins: the frame after theirs is the plugin's own.
+_CALLERS = ("hook_calls.py", "tracker_process.py")
 
 
 class Announcer(Watcher):
@@ -54,11 +56,9 @@ class Announcer(Watcher):
 
 
 def where(error: BaseException) -> str:
-    """The file and line that raised `error`, in brackets after a space; "" where pairbench itself found the fault."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames or Path(frames[-1].filename) == Path(hook_calls.__file__):
-        return ""
-    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
+    """The line of the plugin from which `error` came, in brackets after a space; "" where it is not the plugin's."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name not in _CALLERS]
+    return f" ({Path(frames[0].filename).name}:{frames[0].lineno})" if frames else ""
 
 
 def run_started(job: Job, left: Sequence[Sequence[int]]) -> RunStarted:
