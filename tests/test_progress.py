@@ -56,7 +56,6 @@ def ended(record: dict[str, Any]) -> RoundFinished:
         (RUN, "training 2 rounds of 1 config on 2 workers"),
         (started(("a", "b"), (1, 0), (3, 3), 1), "training 1 round of 1 config on 1 worker"),
         (started(("a", "b"), (4, 5), (3, 3), 0), "training 9 rounds of 2 configs in this process"),
-        (started(("a",), (0,), (3,), 2), "every round is in the store already"),
         (started(("a",), (0,), (3,), 2, timed=1), "every round is in the store already; measuring speed"),
     ],
 )
@@ -140,9 +139,19 @@ def test_a_live_display_keeps_what_went_wrong_above_the_bars() -> None:
     assert "finished" not in stream.getvalue()
 
 
-def test_a_run_without_rounds_shows_no_error() -> None:
-    with (shown := live(started(("mine",), (0,), (3,), 1))[0]):
+def test_a_run_that_only_measures_speed_shows_no_error() -> None:
+    with (shown := live(started(("mine",), (0,), (3,), 1, timed=1))[0]):
         assert "all rounds" in frame(shown)
+
+
+def test_a_run_that_has_nothing_to_do_shows_nothing() -> None:
+    nothing = started(("mine",), (0,), (3,), 1)
+    shown, stream = live(nothing)
+    with shown:
+        assert "all rounds" not in frame(shown)
+    lines = io.StringIO()
+    Lines(lines).pairbench_run_started(nothing)
+    assert stream.getvalue() + lines.getvalue() == ""
 
 
 @pytest.mark.parametrize("name", list(hostile.NAMES.values()), ids=list(hostile.NAMES))

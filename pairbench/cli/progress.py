@@ -65,7 +65,9 @@ class Lines(Quiet):
     @hookimpl
     def pairbench_run_started(self, run: RunStarted) -> None:
         self._names, self._total = run.names, sum(run.pending)
-        self._say(opening(run))
+        # Where there is nothing to do, the results follow at once.
+        if self._total or run.timed:
+            self._say(opening(run))
 
     @hookimpl
     def pairbench_epoch_finished(self, epoch: EpochFinished) -> None:
@@ -125,6 +127,8 @@ class Live(Quiet):
             self._progress.remove_task(row)
         self._reading = {}
         self._names, self._epochs = run.names, run.epochs
+        if not (sum(run.pending) or run.timed):
+            return
         self._progress.console.print(Text(printable(opening(run), 300), style="dim"))
         self._progress.start()
         self._whole = self._progress.add_task(
@@ -172,7 +176,7 @@ def opening(run: RunStarted) -> str:
     """What is about to happen, in a line."""
     rounds = sum(run.pending)
     if not rounds:
-        return "every round is in the store already" + "; measuring speed" * bool(run.timed)
+        return "every round is in the store already; measuring speed"
     configs = sum(1 for pending in run.pending if pending)
     what = f"{rounds} round{'s' * (rounds != 1)} of {configs} config{'s' * (configs != 1)}"
     where = "in this process" if run.workers == 0 else f"on {run.workers} worker{'s' * (run.workers != 1)}"
