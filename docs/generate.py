@@ -1,6 +1,7 @@
 """Writes the reference pages from the code: `python docs/generate.py`, or `--check` to name those that are not current.
 
-A command, option, component, hook, exit code, environment variable or record field that has no description stops it.
+It stops at a command, option, component, hook, exit code, environment variable, record field or public name that has
+no description.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import re
 import sys
 from dataclasses import fields
 from fnmatch import fnmatch
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # its neighbour, also where a test imports this file
 
 import commands
+import python_examples
+import python_page
 import texts
 from words import UndescribedError, sentence, table
 
@@ -37,7 +39,7 @@ def pages() -> dict[str, str]:
         "reference/exit-codes.md": exit_codes(),
         "reference/environment.md": environment(),
         "reference/record.md": record(),
-        "reference/python.md": python_api(),
+        "reference/python.md": python_page.page(),
     }
     made |= {f"reference/{slot}.md": components(slot) for slot in ("dataset", "encoder", "head", "loss")}
     return {path: f"{MARK}\n\n{text.strip()}\n" for path, text in sorted(made.items())}
@@ -134,14 +136,16 @@ def hooks() -> str:
 
 def conformance() -> str:
     """Every check of the conformance kit."""
+    from pairbench import testing
     from pairbench.plugin.components import INTERFACES
-    from pairbench.testing import CHECKS, TRACKER_CHECKS
 
     rows = []
-    for check in (*CHECKS, *TRACKER_CHECKS):
+    for check in (*testing.CHECKS, *testing.TRACKER_CHECKS):
         slots = "all" if set(check.slots) == set(INTERFACES) else ", ".join(check.slots)
         rows.append([f"`{check.name}`", slots, sentence(check.text, check.name)])
     parts = [texts.CONFORMANCE, table(["check", "of", "the rule"], rows), texts.CONFORMANCE_AFTER]
+    for name, example in python_examples.TESTING.items():
+        parts += python_page.entry(name, getattr(testing, name), example)
     return "\n\n".join(parts)
 
 
@@ -217,27 +221,6 @@ def record() -> str:
             texts.RECORD_FILES,
         ]
     )
-
-
-def python_api() -> str:
-    """A mkdocstrings directive for everything that `pairbench` exports."""
-    import pairbench
-
-    sections: dict[str, list[str]] = {home: [] for home in texts.PYTHON_SECTIONS}
-    for name in pairbench.__all__:
-        home = next(home for home, names in pairbench._HOMES.items() if name in names)
-        sections[home if home in sections else "runner"].append(f"pairbench.{home}.{name}")
-    parts = [texts.PYTHON]
-    for home, (heading, text) in texts.PYTHON_SECTIONS.items():
-        parts.append(f"## {heading}\n\n{text}")
-        parts += [f"::: {path}" for path in sorted(sections[home], key=_order)]
-    return "\n\n".join(parts)
-
-
-def _order(path: str) -> tuple[str, int]:
-    """Names of a module in the order in which it defines them; the module with `run` comes first."""
-    home, _, name = path.rpartition(".")
-    return ("" if home.endswith("runner") else home, list(vars(import_module(home))).index(name))
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         SpecError,
         StoreError,
         WorkerError,
+        refuse_exhaustion,
     )
     from pairbench.execution.ablation import ablate
     from pairbench.execution.runner import run
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         PositiveInt,
         Probability,
     )
+    from pairbench.plugin.csv_records import DELIMITERS, CsvRecords
     from pairbench.plugin.events import (
         ConfigFinished,
         ConfigStarted,
@@ -51,8 +53,10 @@ if TYPE_CHECKING:
         RunStarted,
     )
     from pairbench.plugin.hooks import hookimpl
-    from pairbench.plugin.images import IMAGE_FORMATS, fitted
+    from pairbench.plugin.images import IMAGE_FORMATS, fitted, is_16_bit
     from pairbench.plugin.notify import tell_note, tell_progress
+    from pairbench.plugin.pair_list import PairList, read_pair_list
+    from pairbench.plugin.regular_files import UnusableError, name_on_disk, open_regular, why_unusable
     from pairbench.plugin.trackers import Tracker
     from pairbench.results.query import compare, leaderboard
     from pairbench.results.results import Result, Results
@@ -70,10 +74,14 @@ _HOMES = {
         "SpecError",
         "StoreError",
         "WorkerError",
+        "refuse_exhaustion",
     ],
     "results.query": ["compare", "leaderboard"],
+    "plugin.csv_records": ["DELIMITERS", "CsvRecords"],
     "plugin.hooks": ["hookimpl"],
-    "plugin.images": ["IMAGE_FORMATS", "fitted"],
+    "plugin.pair_list": ["PairList", "read_pair_list"],
+    "plugin.regular_files": ["UnusableError", "name_on_disk", "open_regular", "why_unusable"],
+    "plugin.images": ["IMAGE_FORMATS", "fitted", "is_16_bit"],
     "plugin.components": [
         "SPLITS",
         "Comparison",
@@ -111,6 +119,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "DELIMITERS",
     "IMAGE_FORMATS",
     "SPLITS",
     "Comparison",
@@ -118,6 +127,7 @@ __all__ = [
     "Component",
     "ConfigFinished",
     "ConfigStarted",
+    "CsvRecords",
     "DataError",
     "DataProgressed",
     "Encoder",
@@ -129,6 +139,7 @@ __all__ = [
     "NonNegativeInt",
     "PairBatch",
     "PairDataset",
+    "PairList",
     "PairOutput",
     "PairPool",
     "PairTask",
@@ -146,18 +157,25 @@ __all__ = [
     "StoreError",
     "Tracker",
     "TrainOptions",
+    "UnusableError",
     "WorkerError",
     "ablate",
     "checked_downloads",
     "compare",
     "fitted",
     "hookimpl",
+    "is_16_bit",
     "leaderboard",
     "load",
+    "name_on_disk",
+    "open_regular",
     "printable",
+    "read_pair_list",
+    "refuse_exhaustion",
     "run",
     "tell_note",
     "tell_progress",
+    "why_unusable",
 ]
 
 

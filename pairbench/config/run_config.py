@@ -6,13 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from pairbench.config.options import read, validated, written_option
-from pairbench.config.spec import Settings
+from pairbench.config.spec import Settings, parse, single
 from pairbench.config.transform_calls import parsed_call
 from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
 from pairbench.plugin.components import (
@@ -54,7 +53,7 @@ class TrainOptions(Options):
     rounds: independent repeats, each with data, weights and shuffling of its own.
     seed: the seed that the seeds of all rounds are drawn from.
     epochs: passes over the training pairs.
-    batch_size: pairs in a step.
+    batch_size: pairs in a step; a single pair that is left over at the end of an epoch joins the step before it.
     optimizer: an optimiser of torch (adam, adamw, sgd, ...) or timm (lamb, lion, ...) by name.
     learning_rate: the peak learning rate.
     weight_decay: none leaves the optimiser's own default.
@@ -183,20 +182,38 @@ class RunConfig:
     def config_id(self) -> str:
         """Twelve hexadecimal digits that name this config: all but how many rounds there are and where files lie.
 
-        Raises:
-            DataError: the weights, which count by their content, cannot be read.
-        """
-        # Anew each time where there is a file: another may have taken its place.
-        return id_of(self.flat(), self.locations(), self.weights()) if self.encoder.locations else self._id_of_options
+        A user's own data, and weights that lie in a file, count by their content.
 
-    @cached_property
-    def _id_of_options(self) -> str:
-        return id_of(self.flat(), self.locations())
+        Raises:
+            DataError: the data or the weights cannot be read.
+        """
+        # Anew each time where there are files: others may have taken their place.
+        return self.id_with(self.data() if self.dataset.own_files else "", self.weights())
+
+    def id_with(self, data: str, weights: str) -> str:
+        """The config_id where the digests of data and weights are known already; reads no file."""
+        return id_of(self.flat(), self.locations(), weights=weights, data=data if self.dataset.own_files else None)
 
     def locations(self) -> list[str]:
         """The keys of options that only say where data or weights lie."""
         places = {"dataset": type(self.dataset).locations, "encoder": self.encoder.locations}
         return [f"{slot}.{option}" for slot, options in places.items() for option in options]
+
+    def data(self) -> str:
+        """The digest of the data that the dataset reads; "" where it reads no file.
+
+        Raises:
+            DataError: the data cannot be read.
+        """
+        try:
+            return self.dataset.digest()
+        except PairbenchError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"dataset '{self.dataset.name}' cannot tell a digest of its data ({type(error).__name__}: {error}). "
+                "Mend its plugin, or check the paths in its options."
+            ) from error
 
     def weights(self) -> str:
         """The digest of the weights that the encoder reads; "" where it draws all of them.
@@ -280,6 +297,41 @@ def resolve(settings: Settings, registry: Registry | None = None, home: str = ""
     return RunConfig(**models, pairing=chosen["pairing"], train=train)  # type: ignore[arg-type]
 
 
+def known_id(config: RunConfig, what: str) -> str:
+    """The config_id of `config`, by which `what` is looked up.
+
+    Raises:
+        DataError: the data or the weights are not there, and so cannot say which of them are meant.
+    """
+    try:
+        return config.config_id
+    except DataError as error:
+        raise DataError(f"{error} A spec finds {what} by the content of its data: or name it by config_id.") from None
+
+
+def changed_dataset(config: RunConfig, words: Iterable[str]) -> PairDataset:
+    """The dataset of `config` with the options that `words` name, such as "dataset.delimiter=semicolon".
+
+    Raises:
+        SpecError: a word is wrong, or names no option of this dataset.
+    """
+    changes = _options(single(parse(words)), "dataset")
+    kind = type(config.dataset)
+    given = read(kind, "dataset", _required(config.dataset) | changes).values()
+    changed: PairDataset = validated(kind, "dataset", config.dataset.values() | {key: given[key] for key in changes})
+    return changed
+
+
+def _required(dataset: PairDataset) -> Settings:
+    """What `dataset` has for the options that have no default, as a spec writes it."""
+    fields = type(dataset).model_fields.items()
+    return {
+        info.alias or name: written_option(info, dataset.values()[info.alias or name])
+        for name, info in fields
+        if info.is_required()
+    }
+
+
 def from_flat(flat: Mapping[str, Any], registry: Registry | None = None) -> RunConfig:
     """The config whose `flat` form this is.
 
@@ -301,15 +353,16 @@ def from_flat(flat: Mapping[str, Any], registry: Registry | None = None) -> RunC
     return RunConfig(**models, pairing=pairing, train=validated(TrainOptions, "train", options("train")))
 
 
-def id_of(flat: Mapping[str, Any], locations: Iterable[str] = (), weights: str = "") -> str:
+def id_of(flat: Mapping[str, Any], locations: Iterable[str] = (), *, weights: str = "", data: str | None = None) -> str:
     """The config_id of the config whose `flat` form this is.
 
     Args:
         flat: every option.
-        locations: keys of options that do not count; in the place of an encoder's, `weights` do.
-        weights: the digest of the weights that lie there.
+        locations: keys of options that only say where files lie; what lies there counts in their place.
+        weights: the digest of the weights that lie at an encoder's locations.
+        data: the digest of the data that lie at a dataset's locations; None where the other options name them.
     """
-    nowhere = {key: weights if key.startswith("encoder.") else None for key in locations}
+    nowhere = {key: weights if key.startswith("encoder.") else data for key in locations}
     identity = {key: value for key, value in (dict(flat) | nowhere).items() if key != "train.rounds"}
     return hashlib.sha256(canonical(identity).encode()).hexdigest()[:12]
 

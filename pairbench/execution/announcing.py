@@ -66,7 +66,7 @@ def run_started(job: Job, left: Sequence[Sequence[int]]) -> RunStarted:
     configs = tuple(
         ConfigStarted(
             planned.name,
-            planned.config.config_id,
+            planned.config_id,
             planned.config.flat(),
             planned.config.train.rounds,
             tuple(rounds),

@@ -14,17 +14,15 @@ from pairbench.config.run_config import RunConfig, resolve
 from pairbench.config.spec import expand, parse, split_words
 from pairbench.config.suite import Entry, find_suite
 from pairbench.environment import cores, machine
-from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
+from pairbench.errors import MismatchError, SpecError
 from pairbench.execution.announcing import Announcer, epoch_finished, round_finished, run_finished, run_started
-from pairbench.execution.plan import Job, PlannedConfig, cut, kept, pending, unkept
+from pairbench.execution.plan import Job, PlannedConfig, cut, kept, pending, planned_config, unkept
 from pairbench.execution.tracking import Tracking, chosen_trackers
-from pairbench.plugin.components import PairDataset
 from pairbench.plugin.events import DataProgressed, RunStarted
 from pairbench.plugin.notify import heard_by
 from pairbench.plugin.registry import Registry, installed
 from pairbench.results.results import Result, Results
 from pairbench.store.known_rounds import Known
-from pairbench.store.record import Context
 from pairbench.store.store import Store
 from pairbench.text import printable
 
@@ -134,33 +132,21 @@ def plan_of(found: Sequence[tuple[str, Entry | None, RunConfig]], suite: str | N
         DataError: the data of one cannot be had.
     """
     seen: dict[str, str] = {}
-    for label, _, config in found:
-        if config.config_id in seen:
-            other = printable(seen[config.config_id], 60)
-            raise SpecError(
-                f"{printable(label, 60)} and {other} are the same config. Leave one of them out of the run."
-            )
-        seen[config.config_id] = label
     digests: dict[str, str] = {}
     configs = []
     for label, _, config in found:
         key = f"{config.dataset.name} {config.dataset!r}"
         if key not in digests:
-            digests[key] = _digest(config.dataset)
-        configs.append(PlannedConfig(label, config, Context.of(config, digests[key], registry)))
+            digests[key] = config.data()
+        planned = planned_config(label, config, digests[key], registry)
+        if planned.config_id in seen:
+            other = printable(seen[planned.config_id], 60)
+            raise SpecError(
+                f"{printable(label, 60)} and {other} are the same config. Leave one of them out of the run."
+            )
+        seen[planned.config_id] = label
+        configs.append(planned)
     return Plan(tuple(configs), tuple(entry for _, entry, _ in found), suite)
-
-
-def _digest(dataset: PairDataset) -> str:
-    try:
-        return dataset.digest()
-    except PairbenchError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"dataset '{dataset.name}' cannot tell a digest of its data ({type(error).__name__}: {error}). "
-            "Mend its plugin, or check the paths in its options."
-        ) from error
 
 
 class Run:
@@ -200,7 +186,7 @@ class Run:
             raise SpecError(f"memory limit {memory_limit}: expected a number of MiB above 0.")
         started = time.time()
         configs = self.plan.configs
-        scan = self.store.read({planned.config.config_id for planned in configs})
+        scan = self.store.read({planned.config_id for planned in configs})
         left = pending(configs, Known.of(scan.records), fresh=fresh, retry_failed=retry_failed)
         if keep_models:
             left = self._with_unkept(left, Known.of(scan.records))
@@ -232,7 +218,7 @@ class Run:
         try:
             if job.tasks or job.timed:
                 self._execute(job, begun)
-                self.store.tidy({planned.config.config_id for planned in configs})
+                self.store.tidy({planned.config_id for planned in configs})
             else:
                 self._tell("pairbench_run_started", run=begun)
             results = self._results(timing, keep_models)
@@ -262,7 +248,7 @@ class Run:
         return [
             number
             for number, planned in enumerate(self.plan.configs)
-            if fresh or self._timing(planned.config.config_id) is None
+            if fresh or self._timing(planned.config_id) is None
         ]
 
     def _timing(self, config_id: str) -> dict[str, Any] | None:
@@ -318,24 +304,24 @@ class Run:
 
     def _results(self, timing: bool, keep_models: bool = False) -> Results:
         items = []
-        scan = self.store.read({planned.config.config_id for planned in self.plan.configs})
+        scan = self.store.read({planned.config_id for planned in self.plan.configs})
         known = Known.of(scan.records)
         for planned, entry in zip(self.plan.configs, self.plan.entries, strict=True):
             records = tuple(record for key in planned.round_keys() if (record := known.record(key)) is not None)
             items.append(
                 Result(
                     planned.name,
-                    planned.config.config_id,
+                    planned.config_id,
                     planned.config.flat(),
                     records,
-                    self._timing(planned.config.config_id) if timing else None,
+                    self._timing(planned.config_id) if timing else None,
                     dict(entry.published) if entry else {},
                     entry.note if entry else "",
                 )
             )
         models: dict[str, dict[int, Path]] = {}
         if keep_models:
-            models = {planned.config.config_id: kept(self.store, planned) for planned in self.plan.configs}
+            models = {planned.config_id: kept(self.store, planned) for planned in self.plan.configs}
             self.notes += [
                 f"kept models of {name}: {len(files)}, in {self.store.root / name}" for name, files in models.items()
             ]

@@ -185,7 +185,7 @@ def _single(result: Result) -> Table:
             )
         )
     columns = ("test figure", "mean", "std", "95% interval", "validation")
-    return Table(result.name, columns, tuple(rows), 1, (_rounds_note(result),))
+    return Table(result.name, columns, tuple(rows), 1, (_rounds_note(result),), ("validation", "std"))
 
 
 def _rounds_note(result: Result) -> str:

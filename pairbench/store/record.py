@@ -167,6 +167,10 @@ class Context:
         }
         return cls(data, code)
 
+    def id_of(self, config: RunConfig) -> str:
+        """The config_id of `config` with this data and these weights; reads no file."""
+        return config.id_with(self.data, _weights_in(self.code))
+
 
 @functools.cache
 def core_source() -> str:
@@ -225,7 +229,7 @@ def make_record(
     record: Record = {
         "schema": SCHEMA,
         "config": config.flat(),
-        "config_id": config.config_id,
+        "config_id": context.id_of(config),
         "round": number,
         "seed": round_seed(config.train.seed, number),
         "status": status,
@@ -239,6 +243,7 @@ def make_record(
             "data": context.data,
             "code": context.code,
             "locations": config.locations(),
+            "own_files": config.dataset.own_files,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
     }
@@ -253,8 +258,18 @@ def locations_of(record: Mapping[str, Any]) -> list[str]:
     return [key for key in named if isinstance(key, str) and key.startswith(("dataset.", "encoder."))]
 
 
+def _id_of(record: Mapping[str, Any]) -> str:
+    """The config_id that the other fields of a record lead to."""
+    provenance = record["provenance"]
+    data = str(provenance.get("data", "")) if provenance.get("own_files") else None
+    return id_of(record["config"], locations_of(record), weights=_weights_of(record), data=data)
+
+
 def _weights_of(record: Mapping[str, Any]) -> str:
-    code = record["provenance"]["code"]
+    return _weights_in(record["provenance"]["code"])
+
+
+def _weights_in(code: object) -> str:
     encoder = code.get("encoder") if isinstance(code, dict) else None
     return str(encoder.get("weights", "")) if isinstance(encoder, dict) else ""
 
@@ -263,8 +278,7 @@ def misshapen(record: Mapping[str, Any]) -> str:
     """The first part of a record that what reads it could not use, such as "metrics"; "" where all is well."""
     cost, error, provenance = record["cost"], record.get("error"), record["provenance"]
     sound = {
-        "config": record["config_id"] == id_of(record["config"], locations_of(record), _weights_of(record))
-        and _is_number(record["config"].get("train.epochs")),
+        "config": record["config_id"] == _id_of(record) and _is_number(record["config"].get("train.epochs")),
         "metrics": all(value is None or _is_number(value) for value in record["metrics"].values()),
         "cost": (not cost and record["status"] == "failed") or all(_is_number(cost.get(name)) for name in COSTS),
         "provenance": all(isinstance(provenance.get(name), str) for name in ("name", "created")),

@@ -45,7 +45,10 @@ def final_figures(
     theirs = asked(config, models, validation, copies, swap=True)
     figures, chosen = _figures(kind, ours, test), _figures(kind, theirs, validation)
     if kind == "verification":
-        threshold = finite_threshold(log_odds(theirs.logits).cpu(), _same(validation))
+        right = _same(validation)
+        # Pairs of one answer choose nothing: any threshold beyond all scores serves them.
+        chooses = bool(right.any()) and not bool(right.all())
+        threshold = finite_threshold(log_odds(theirs.logits).cpu(), right) if chooses else math.nan
         figures |= {"accuracy_at_threshold": _accuracy_at(ours, test, threshold), "threshold": threshold}
         chosen["accuracy_at_threshold"] = _accuracy_at(theirs, validation, threshold)
     return figures | {f"validation_{name}": value for name, value in chosen.items()}

@@ -22,7 +22,7 @@ from pairbench.training.evaluation import Scores, metrics
 from pairbench.training.final_metrics import asked, final_figures
 from pairbench.training.frozen_features import LookedUpBatch, features_of, looked_up
 from pairbench.training.optim import Schedule, build_optimizer, build_schedule
-from pairbench.training.sampling import Sampler
+from pairbench.training.sampling import Sampler, batch_slices
 
 Curves = dict[str, dict[str, list[float | None]]]
 OnEpoch = Callable[[int, float, float | None], None]
@@ -106,7 +106,7 @@ class Loop:
     ) -> None:
         train = self.config.train
         forward = self._compiled(model)
-        schedule = build_schedule(train, optimizer, math.ceil(len(splits.train) / train.batch_size))
+        schedule = build_schedule(train, optimizer, len(batch_slices(len(splits.train), train.batch_size)))
         for epoch in range(1, train.epochs + 1):
             started = time.perf_counter()
             figures = self._epoch(model, forward, optimizer, schedule, sampler, average)

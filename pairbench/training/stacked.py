@@ -36,7 +36,7 @@ from pairbench.training.optim import (
     watches_loss,
     works_elementwise,
 )
-from pairbench.training.sampling import Sampler
+from pairbench.training.sampling import Sampler, batch_slices
 
 OnStackedEpoch = Callable[[int, int, float, float | None], None]
 
@@ -297,7 +297,7 @@ class Stacked:
     ) -> None:
         train = self.config.train
         count = len(next(iter(splits.values())).train)
-        optimizers = Optimizers(stack, self.config, math.ceil(count / train.batch_size))
+        optimizers = Optimizers(stack, self.config, len(batch_slices(count, train.batch_size)))
         for epoch in range(1, train.epochs + 1):
             started = time.perf_counter()
             figures = self.epoch(stack, optimizers)
@@ -344,8 +344,7 @@ class Stacked:
             layer.model.train()
         arranged = [layer.sampler.arranged() for layer in self.layers]
         target, classes = torch.stack([item[1] for item in arranged]), torch.stack([item[2] for item in arranged])
-        for start in range(0, target.shape[1], self.config.train.batch_size):
-            part = slice(start, start + self.config.train.batch_size)
+        for part in batch_slices(target.shape[1], self.config.train.batch_size):
             images = [layer.sampler.images(item[0][part]) for layer, item in zip(self.layers, arranged, strict=True)]
             yield PairBatch(torch.stack(images), target[:, part], classes[:, part])
 

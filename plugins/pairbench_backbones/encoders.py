@@ -22,6 +22,8 @@ class Timm(Encoder):
     model: a name of timm, with a tag where the weights of one are meant, such as resnet18.a1_in1k.
     pretrained: true downloads timm's weights, false starts from new ones, and a path reads a local checkpoint:
         safetensors, or tensors saved by torch.
+    checkpoint_prefix: what stands before the backbone's names in a local checkpoint, such as teacher.backbone; none
+        finds it where only one part of the checkpoint fits.
     frozen: true leaves the backbone as it is; only the layer of embedding_dim, if there is one, is trained.
     pool: how features are pooled over the image; none leaves that to the model.
     embedding_dim: the size of a linear layer after the backbone; none gives its features as they are.
@@ -32,6 +34,7 @@ class Timm(Encoder):
     name = "timm"
     model: str = "resnet10t"
     pretrained: bool | str = False
+    checkpoint_prefix: str | None = None
     frozen: bool = False
     pool: Literal["avg", "max", "avgmax", "catavgmax", "token", "map"] | None = None
     embedding_dim: PositiveInt | None = None
@@ -81,6 +84,8 @@ class Torchvision(Encoder):
     pretrained: true downloads torchvision's default weights, false starts from new ones, the name of an entry of the
         model's weights (IMAGENET1K_V1, ...) downloads that, and a path reads a local checkpoint: safetensors, or
         tensors saved by torch.
+    checkpoint_prefix: what stands before the backbone's names in a local checkpoint, such as teacher.backbone; none
+        finds it where only one part of the checkpoint fits.
     frozen: true leaves the backbone as it is; only the layer of embedding_dim, if there is one, is trained.
     embedding_dim: the size of a linear layer after the backbone; none gives its features as they are.
     image_size: the side that images are resized to; none leaves them as they are where the model takes that, and
@@ -90,6 +95,7 @@ class Torchvision(Encoder):
     name = "torchvision"
     model: str = "mobilenet_v3_small"
     pretrained: bool | str = False
+    checkpoint_prefix: str | None = None
     frozen: bool = False
     embedding_dim: PositiveInt | None = None
     image_size: PositiveInt | None = None
