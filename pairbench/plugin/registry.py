@@ -286,12 +286,17 @@ def _checked(component: Any) -> type[Component]:
     if interface is None or not issubclass(component, interface):
         names = ", ".join(one.__name__ for one in INTERFACES.values())
         raise PluginError(f"{component.__name__} has slot {shown(component.slot)}: expected a subclass of {names}")
-    if not (isinstance(component.name, str) and component.name.isidentifier()):
-        raise PluginError(f"{component.__name__}.name is {shown(component.name)}: expected one such as 'small_cnn'")
-    missing = sorted(component.__abstractmethods__)
-    if missing:
-        raise PluginError(f"{component.__name__} lacks {', '.join(missing)}")
+    _refuse_unfinished(component, "small_cnn")
     return component
+
+
+def _refuse_unfinished(kind: type[Component] | type[Tracker], such_as: str) -> None:
+    """Refuse a class without a name, or with methods that it has to have and lacks."""
+    if not (isinstance(kind.name, str) and kind.name.isidentifier()):
+        raise PluginError(f"{kind.__name__}.name is {shown(kind.name)}: expected one such as '{such_as}'")
+    missing = sorted(kind.__abstractmethods__)
+    if missing:
+        raise PluginError(f"{kind.__name__} lacks {', '.join(missing)}")
 
 
 def _named_twice(items: list[tuple[str, Any]], origins: dict[str, Origin]) -> dict[str, BaseException]:
@@ -323,11 +328,7 @@ def _suite(path: Any) -> Path:
 def _tracker(tracker: Any) -> type[Tracker]:
     if not (isinstance(tracker, type) and issubclass(tracker, Tracker)):
         raise PluginError(f"pairbench_trackers gave {shown(tracker)}: expected subclasses of pairbench.Tracker")
-    if not (isinstance(tracker.name, str) and tracker.name.isidentifier()):
-        raise PluginError(f"{tracker.__name__}.name is {shown(tracker.name)}: expected one such as 'my_tracker'")
-    missing = sorted(tracker.__abstractmethods__)
-    if missing:
-        raise PluginError(f"{tracker.__name__} lacks {', '.join(missing)}")
+    _refuse_unfinished(tracker, "my_tracker")
     return tracker
 
 
