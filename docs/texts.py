@@ -78,6 +78,16 @@ ENVIRONMENT = {
     "`dataset=csv`. The default is `pairbench` in the user's cache folder.",
     "PAIRBENCH_PLUGINS": "The third-party plugins to use, named by plugin or distribution and separated by commas; "
     "others are not imported. If it is set but empty, none are used. Bundled plugins are always used.",
+    "PAIRBENCH_TRACK": "The trackers that log a run where no `--track` is given, with commas between. "
+    "[Track a run](../how-to/track.md) has them.",
+    "PAIRBENCH_TRACK_SECONDS": "How long a tracker may stand still once a run is over, in seconds; else 30. One that "
+    "does is stopped.",
+    "PAIRBENCH_TENSORBOARD": "Folder of TensorBoard's event files; else `runs` in the working folder.",
+    "MLFLOW_EXPERIMENT_NAME": "The experiment of MLflow that `--track mlflow` logs to; else `pairbench`. Where it is "
+    "kept is MLflow's own `MLFLOW_TRACKING_URI`.",
+    "WANDB_DIR": "The folder that gets the folder `wandb`, which `--track wandb` writes to; else the working folder.",
+    "WANDB_MODE": "Whether Weights & Biases uploads (`online`); else `offline`, where nothing leaves the machine.",
+    "WANDB_PROJECT": "The project of Weights & Biases; else `pairbench`.",
     "XDG_CACHE_HOME": "The user's cache folder (default `~/.cache`). MNIST is downloaded to `pairbench/data` in it if "
     "neither `dataset.root` nor `PAIRBENCH_DATA` names a folder.",
 }

@@ -43,11 +43,21 @@ if TYPE_CHECKING:
         Probability,
     )
     from pairbench.plugin.csv_records import DELIMITERS, CsvRecords
+    from pairbench.plugin.events import (
+        ConfigFinished,
+        ConfigStarted,
+        DataProgressed,
+        EpochFinished,
+        RoundFinished,
+        RunFinished,
+        RunStarted,
+    )
     from pairbench.plugin.hooks import hookimpl
     from pairbench.plugin.images import IMAGE_FORMATS, fitted, is_16_bit
     from pairbench.plugin.notify import tell_note, tell_progress
     from pairbench.plugin.pair_list import PairList, read_pair_list
     from pairbench.plugin.regular_files import UnusableError, name_on_disk, open_regular, why_unusable
+    from pairbench.plugin.trackers import Tracker
     from pairbench.results.query import compare, leaderboard
     from pairbench.results.results import Result, Results
     from pairbench.text import printable
@@ -90,6 +100,16 @@ _HOMES = {
         "PositiveInt",
         "Probability",
     ],
+    "plugin.events": [
+        "ConfigFinished",
+        "ConfigStarted",
+        "DataProgressed",
+        "EpochFinished",
+        "RoundFinished",
+        "RunFinished",
+        "RunStarted",
+    ],
+    "plugin.trackers": ["Tracker"],
     "model.predictor": ["load"],
     "results.results": ["Result", "Results"],
     "execution.runner": ["run"],
@@ -105,9 +125,13 @@ __all__ = [
     "Comparison",
     "ComparisonHead",
     "Component",
+    "ConfigFinished",
+    "ConfigStarted",
     "CsvRecords",
     "DataError",
+    "DataProgressed",
     "Encoder",
+    "EpochFinished",
     "InputError",
     "LossStrategy",
     "MismatchError",
@@ -125,9 +149,13 @@ __all__ = [
     "Probability",
     "Result",
     "Results",
+    "RoundFinished",
     "RunConfig",
+    "RunFinished",
+    "RunStarted",
     "SpecError",
     "StoreError",
+    "Tracker",
     "TrainOptions",
     "UnusableError",
     "WorkerError",

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from pairbench.plugin.components import INTERFACES, Component
+from pairbench.plugin.trackers import Tracker
 
 ALL = tuple(INTERFACES)
 NETWORKS = ("encoder", "head", "loss")
@@ -30,8 +31,8 @@ class Check:
     text: str
     module: str
 
-    def __call__(self, recipe: Component) -> None:
-        """Check `recipe`.
+    def __call__(self, recipe: Component | type[Tracker]) -> None:
+        """Check `recipe`, or the tracker that is given in its place.
 
         Raises:
             ConformanceError: it breaks the rule.
@@ -132,6 +133,32 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def checks_for(recipe: Component) -> list[Check]:
-    """The checks that are for the slot of `recipe`."""
+TRACKER_CHECKS: tuple[Check, ...] = (
+    Check("tracker_is_documented", ("tracker",), "It says what it is and how to install what it needs.", "trackers"),
+    Check(
+        "importing_needs_no_package",
+        ("tracker",),
+        "Importing it imports no package of its own and no torch.",
+        "imports",
+    ),
+    Check(
+        "tracker_takes_a_whole_run",
+        ("tracker",),
+        "It takes a run with rounds that finish, diverge and fail, and closes.",
+        "trackers",
+    ),
+    Check("tracker_takes_a_run_that_stops", ("tracker",), "It closes where a run ends half way.", "trackers"),
+    Check(
+        "tracker_takes_a_run_without_rounds",
+        ("tracker",),
+        "It takes a run whose rounds are all in the store.",
+        "trackers",
+    ),
+)
+
+
+def checks_for(recipe: Component | type[Tracker]) -> list[Check]:
+    """The checks that are for the slot of `recipe`, or for trackers."""
+    if isinstance(recipe, type):
+        return list(TRACKER_CHECKS)
     return [check for check in CHECKS if recipe.slot in check.slots]

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from pairbench.plugin.components import Component
+from pairbench.plugin.trackers import Tracker
 from pairbench.testing.kit import broken
 
 _SECONDS = 120
@@ -57,6 +58,18 @@ def importing_needs_no_torch(recipe: Component) -> None:
     if module not in found.get("loaded", [module] if "heavy" in found else []):
         found = _probe(module)
     _refuse_heavy(found, f"importing {module}")
+
+
+def importing_needs_no_package(kind: type[Tracker]) -> None:
+    """A fresh process imports the tracker's module, and neither torch nor a package of the tracker comes with it."""
+    found = _probe(kind.__module__)
+    _refuse_heavy(found, f"importing {kind.__module__}")
+    for package in kind.packages:
+        if package in found["loaded"]:
+            raise broken(
+                f"importing {kind.__module__} imports {package}",
+                "Move that import into a method; listing plugins must cost nothing, and work where it is not installed",
+            )
 
 
 def task_needs_no_torch(recipe: Component) -> None:

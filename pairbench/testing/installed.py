@@ -39,6 +39,14 @@ def check_installed(registry: Registry, wanted: str | None = None, tell: Told = 
                 if _is_wanted(wanted, claim.origin.plugin, claim.origin.distribution):
                     tell(f"{slot}={name}")
                     results += _examined(f"{slot}={name}", claim)
+    for name, trackers in sorted(registry.trackers.items()):
+        for distribution, tracker in trackers.items():
+            if _is_wanted(wanted, registry.tracker_origins[tracker].plugin, distribution):
+                tell(f"tracker {name}")
+                results += [
+                    _row(f"tracker {name}", distribution, finding.check, finding.result, finding.message)
+                    for finding in examine(tracker)
+                ]
     return {"schema": 1, "results": results}
 
 
