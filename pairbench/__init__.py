@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from pairbench.plugin.hooks import hookimpl
     from pairbench.plugin.images import IMAGE_FORMATS, fitted
+    from pairbench.plugin.metric_specs import MetricSpec, ScoredPairs
     from pairbench.plugin.notify import tell_note, tell_progress
     from pairbench.results.query import compare, leaderboard
     from pairbench.results.results import Result, Results
@@ -63,6 +64,7 @@ _HOMES = {
     ],
     "results.query": ["compare", "leaderboard"],
     "plugin.hooks": ["hookimpl"],
+    "plugin.metric_specs": ["MetricSpec", "ScoredPairs"],
     "plugin.images": ["IMAGE_FORMATS", "fitted"],
     "plugin.components": [
         "SPLITS",
@@ -100,6 +102,7 @@ __all__ = [
     "Encoder",
     "InputError",
     "LossStrategy",
+    "MetricSpec",
     "MismatchError",
     "NonNegativeFloat",
     "NonNegativeInt",
@@ -115,6 +118,7 @@ __all__ = [
     "Result",
     "Results",
     "RunConfig",
+    "ScoredPairs",
     "SpecError",
     "StoreError",
     "TrainOptions",

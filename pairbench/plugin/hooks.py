@@ -10,6 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     from pairbench.plugin.components import Component
     from pairbench.plugin.events import DataProgressed, EpochFinished, RunStarted
+    from pairbench.plugin.metric_specs import MetricSpec
     from pairbench.results.results import Results
 
 hookspec = pluggy.HookspecMarker("pairbench")
@@ -24,6 +25,12 @@ def pairbench_components() -> list[type[Component]]:  # type: ignore[empty-body]
 @hookspec
 def pairbench_suites() -> list[Path]:  # type: ignore[empty-body]
     """The suite files (TOML) that this plugin brings; the name of a suite is the file's name without `.toml`."""
+
+
+@hookspec
+def pairbench_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
+    """The metrics that this plugin brings, computed for every config of a task that has what they need. Import no torch
+    here."""
 
 
 @hookspec

@@ -25,6 +25,8 @@ from pairbench import __version__
 from pairbench.errors import PairbenchError, SpecError
 from pairbench.plugin import hooks
 from pairbench.plugin.components import INTERFACES, Component
+from pairbench.plugin.core_metrics import CORE
+from pairbench.plugin.metric_specs import MetricSpec
 from pairbench.plugin.selection import CHOICE, admitted, chosen, distribution_of, misfit, unmatched
 from pairbench.text import printable, quoted, unknown
 
@@ -51,6 +53,14 @@ class Installed:
 
 
 @dataclass(frozen=True)
+class InstalledMetric:
+    """A metric that can be computed, and where it comes from; `plugin` of its origin is "" for the core's own."""
+
+    spec: MetricSpec
+    origin: Origin
+
+
+@dataclass(frozen=True)
 class Failure:
     """A plugin that could not be used: its name, its distribution, the reason in a line, and the traceback."""
 
@@ -64,6 +74,12 @@ class PluginError(PairbenchError):
     """A plugin cannot be used: its hooks give something else than they promise, or it needs another pairbench."""
 
 
+def core_metrics() -> dict[str, list[InstalledMetric]]:
+    """The core's own metrics, by name."""
+    origin = Origin("pairbench", __version__, "", "")
+    return {spec.name: [InstalledMetric(spec, origin)] for spec in CORE}
+
+
 @dataclass
 class Registry:
     """All that is installed.
@@ -75,6 +91,7 @@ class Registry:
     plugins: the plugins that work, in the order in which they were loaded.
     disabled: the plugins that PAIRBENCH_PLUGINS or --no-plugins leaves out, as (plugin, distribution).
     suite_homes: the distribution that brings each suite file.
+    metrics: for each name, every metric that claims it, the core's own first.
     """
 
     components: dict[str, dict[str, list[Installed]]]
@@ -84,6 +101,7 @@ class Registry:
     plugins: list[Origin] = field(default_factory=list)
     disabled: list[tuple[str, str]] = field(default_factory=list)
     suite_homes: dict[Path, str] = field(default_factory=dict)
+    metrics: dict[str, list[InstalledMetric]] = field(default_factory=core_metrics)
 
     def find(self, slot: str, name: str, home: str = "") -> Installed:
         """The component called `name`, or `distribution:name`, in `slot`; where several claim it, that of `home`.
@@ -118,7 +136,15 @@ class Registry:
             for slot, known in self.components.items()
             for name, claims in sorted(known.items())
             if len(claims) > 1
-        ]
+        ] + [conflict for name in sorted(self.metrics) if (conflict := self.metric_conflict(name))]
+
+    def metric_conflict(self, name: str) -> str:
+        """What to write where more than one distribution claims the metric `name`, in a line; "" where none does."""
+        claims = self.metrics.get(name, [])
+        if len(claims) < 2:
+            return ""
+        names = " or ".join(f"{claim.origin.distribution}:{name}" for claim in claims)
+        return f"metric {quoted(name)} is claimed by {len(claims)} plugins. Write {printable(names)}."
 
     def names(self, slot: str) -> list[str]:
         """The names in `slot`, sorted."""
@@ -172,6 +198,8 @@ def _load_plugin(registry: Registry, entry: EntryPoint) -> None:
         found = [_checked(component) for component in _call(registry, key, "pairbench_components")]
         _refuse_twice(registry, distribution, found)
         suites = [_suite(path) for path in _call(registry, key, "pairbench_suites")]
+        metrics = [_metric(spec) for spec in _call(registry, key, "pairbench_metrics")]
+        _refuse_claimed(registry, distribution, metrics)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything at import, SystemExit too
@@ -185,6 +213,8 @@ def _load_plugin(registry: Registry, entry: EntryPoint) -> None:
     for path in suites:
         registry.suites.setdefault(path.stem, []).append(path)
         registry.suite_homes[path] = distribution
+    for spec in metrics:
+        registry.metrics.setdefault(spec.name, []).append(InstalledMetric(spec, origin))
 
 
 @contextlib.contextmanager
@@ -272,6 +302,27 @@ def _suite(path: Any) -> Path:
     if not isinstance(path, str | Path):
         raise PluginError(f"pairbench_suites gave {_shown(path)}: expected paths")
     return Path(path)
+
+
+def _metric(spec: Any) -> MetricSpec:
+    if not isinstance(spec, MetricSpec):
+        raise PluginError(f"pairbench_metrics gave {_shown(spec)}: expected MetricSpec values")
+    return spec
+
+
+def _refuse_claimed(registry: Registry, distribution: str, found: list[MetricSpec]) -> None:
+    """Refuse a metric with the name of one of the core's, or a second one of its name from one distribution."""
+    taken = {
+        name
+        for name, claims in registry.metrics.items()
+        if any(claim.origin.distribution == distribution for claim in claims)
+    }
+    for spec in found:
+        if any(not claim.origin.plugin for claim in registry.metrics.get(spec.name, [])):
+            raise PluginError(f"metric {quoted(spec.name)} of {distribution} is claimed by pairbench itself. Rename it")
+        if spec.name in taken:
+            raise PluginError(f"{distribution} brings metric {quoted(spec.name)} twice")
+        taken.add(spec.name)
 
 
 def _shown(value: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import pairbench
 from pairbench.config.run_config import RunConfig, canonical, id_of
 from pairbench.errors import StoreError
+from pairbench.plugin.metrics import sources
 from pairbench.plugin.registry import Registry, hash_files
 from pairbench.seeds import round_seed
 from pairbench.text import printable
@@ -242,9 +243,19 @@ def make_record(
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
     }
+    # Metrics change nothing that is trained, so they are no part of the key; where they come from is recorded here.
+    measured = sources(record["metrics"])
+    if measured:
+        record["provenance"]["metrics"] = measured
     if error is not None:
         record["error"] = dict(error)
     return record
+
+
+def measured_by(record: Mapping[str, Any], metric: str) -> Mapping[str, str] | None:
+    """Where the plugin's metric `metric` of a record came from; None where it is one of the core's, or has none."""
+    found = record["provenance"].get("metrics", {}).get(metric)
+    return found if isinstance(found, Mapping) else None
 
 
 def locations_of(record: Mapping[str, Any]) -> list[str]:
