@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,12 @@ from pairbench.cli import invoke
 from pairbench.config.suite import read_suite
 from pairbench.plugin.metrics import known_metrics, spec_of
 from pairbench.plugin.registry import installed
+from pairbench.results.plots import against_cost
 from pairbench.results.query import leaderboard
 from pairbench.store.store import Store
 
-SHINY = '''
-from tiny import *
+METRIC = '''
 import pairbench
-from tiny import pairbench_components
 
 
 def misses(pairs):
@@ -34,6 +34,8 @@ def misses(pairs):
 def pairbench_metrics():
     return [pairbench.MetricSpec("misses", "Pairs answered wrongly.", misses, higher_is_better=False, each_epoch=True)]
 '''
+RECIPES = "from tiny import *\n"
+SHINY = RECIPES + METRIC
 WORDS = [*tiny.SPECS, "train.rounds=2", "train.epochs=2"]
 
 
@@ -74,22 +76,19 @@ def test_suites_ablations_and_plots_know_a_plugins_metric(install_plugin: Instal
     file = tmp_path / "mine.toml"
     file.write_text('[[run]]\nname = "a"\nwords = ["encoder=mlp"]\npublished = { misses = 3.5 }\n')
     assert read_suite(file).entries[0].published["misses"].mean == 3.5
-    words = [word for word in WORDS if word.startswith(("dataset=", "train."))]
-    small = ["dataset.size=14", "encoder=mlp", "encoder.hidden=[4]", "head=tiny_head", "loss=cross_entropy"]
-    with pytest.raises(SpecError, match="nothing to turn off"):
-        pairbench.ablate(metric="misses")
-    ablation = pairbench.ablate(
-        *words, *small[:3], "loss=cross_entropy", "train.swap=true", metric="misses", workers=0, off=["head=tiny_head"]
-    )
-    assert "misses" in str(ablation)
+    parts = [word for word in WORDS if "train." in word]
+    data = ["dataset.train_pairs=40", "dataset.validation_pairs=20", "dataset.test_pairs=20"]
+    ablation = pairbench.ablate("encoder.dropout=[]", *parts, *data, metric="misses", workers=0)
+    assert ablation.verdicts.keys() == set(ablation.names)
+    assert "What each ingredient is worth: misses" in str(ablation)
+    figure = against_cost(ablation.results, metric="misses")
+    assert figure.axes[0].get_ylabel() == "misses, mean and 95% interval"
 
 
 def test_a_metric_that_raises_or_is_not_finite_is_null_and_named_and_loses_no_round(install_plugin: Install) -> None:
     source = """
-    from tiny import *
     import math
     import pairbench
-    from tiny import pairbench_components
 
 
     def bad(pairs):
@@ -105,6 +104,7 @@ def test_a_metric_that_raises_or_is_not_finite_is_null_and_named_and_loses_no_ro
             pairbench.MetricSpec("absent", "It does not exist.", lambda pairs: None),
         ]
     """
+    install_plugin("tiny", RECIPES)
     expected = run()[0].records
     install_plugin("shaky", source)
     results = run(fresh=True)
@@ -121,9 +121,10 @@ def test_a_metric_that_raises_or_is_not_finite_is_null_and_named_and_loses_no_ro
     assert "bad: 2 rounds are left out of it" in str(results)
 
 
-def test_a_worker_process_tells_the_same_note(install_plugin: Install) -> None:
-    source = SHINY.replace("return int(", "raise KeyError('nothing'), int(")
-    install_plugin("shiny", source)
+def test_a_worker_process_tells_the_same_note(install_plugin: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = SHINY.replace("return int(", "return {}['nothing'] or int(")
+    file = install_plugin("shiny", source)
+    monkeypatch.setenv("PYTHONPATH", f"{file.parent}{os.pathsep}{Path(__file__).parent}")
     results = pairbench.run(*WORDS, workers=1, timing=False)
     assert "metric misses of pairbench-shiny is null: KeyError: 'nothing'" in results.notes
 
@@ -141,10 +142,10 @@ def test_rounds_of_other_code_are_left_out_of_the_metric_and_counted(install_plu
 
 
 def test_a_metric_that_came_later_is_missing_in_older_rounds_and_says_so(install_plugin: Install, store: Store) -> None:
-    install_plugin("tiny", "from tiny import *\nfrom tiny import pairbench_components\n")
+    install_plugin("tiny", RECIPES)
     run()
-    install_plugin("later", SHINY.replace("from tiny import pairbench_components\n", ""))
-    with pytest.raises(SpecError, match="no round here has metric 'misses': it is newer than these rounds.*--fresh"):
+    install_plugin("later", METRIC)
+    with pytest.raises(SpecError, match=r"no round here has metric 'misses': it is newer than these rounds.*--fresh"):
         leaderboard(metric="misses")
     run("head.bias=false")
     shown = " ".join(str(leaderboard(metric="misses")).split())
@@ -171,7 +172,7 @@ def test_two_plugins_that_claim_a_metric_are_both_named(
     install_plugin: Install, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install_plugin("shiny", SHINY)
-    install_plugin("glossy", SHINY.replace("from tiny import pairbench_components\n", ""))
+    install_plugin("glossy", METRIC)
     assert {"pairbench-shiny:misses", "pairbench-glossy:misses"} < set(known_metrics())
     results = run()
     assert results[0].summary["pairbench-glossy:misses"].mean == results[0].summary["pairbench-shiny:misses"].mean
@@ -187,7 +188,7 @@ def test_two_plugins_that_claim_a_metric_are_both_named(
     [
         (
             'pairbench.MetricSpec("accuracy", "Mine.", misses)',
-            "metric 'accuracy' of pairbench-shiny is claimed by pair",
+            "metric 'accuracy' is claimed by pairbench itself",
         ),
         ('pairbench.MetricSpec("validation_x", "Mine.", misses)', "metric name 'validation_x': expected one such as"),
         ('pairbench.MetricSpec("x", "Mine.", 3)', "metric x: compute is 3: expected a function or 'module:function'"),
@@ -225,3 +226,15 @@ def test_a_leaderboard_of_the_cores_figures_loads_no_plugin(
     install_plugin("torn", "raise OSError('torn in two')")
     assert invoke(["leaderboard"]) == 0
     assert installed.cache_info().currsize == 0
+
+
+def test_metrics_are_listed_where_they_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["list", "metrics", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["components"]
+    assert [row["name"] for row in rows] == list(known_metrics())
+    assert rows[0] == {
+        "slot": "metric",
+        "name": "accuracy",
+        "summary": "Share of the pairs answered rightly.",
+        "distribution": "pairbench",
+    }

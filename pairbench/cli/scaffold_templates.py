@@ -40,7 +40,7 @@ A plugin of pairbench, which brings $brings called `$name`.
 ```
 pip install -e ".[dev]"
 pytest
-pairbench show $show
+$show
 pairbench run $spec
 ```
 
@@ -56,12 +56,15 @@ import pairbench
 $imports
 
 
+$hooks'''
+
+HOOK = """\
 @pairbench.hookimpl
-def pairbench_components():
+def $hook():
     return [
 $classes
     ]
-'''
+"""
 
 TEST = '''\
 """Every component keeps every rule of pairbench's conformance kit."""
@@ -96,6 +99,9 @@ test_loss = pairbench.testing.conformance(
     ${base}Loss(),
     ${base}Loss(smoothing=0.0),
 )
+""",
+    "metric": """\
+test_metric = pairbench.testing.conformance(${base}Metric)
 """,
 }
 
@@ -249,4 +255,27 @@ class SmoothedCrossEntropy(nn.Module):
         return loss, {"answer": loss}
 '''
 
-COMPONENTS = {"dataset": DATASET, "encoder": ENCODER, "head": HEAD, "loss": LOSS}
+METRIC = '''\
+"""A metric: from what a model answered to one figure."""
+
+import pairbench
+
+
+def sure_errors(pairs):
+    """The share of wrong answers among those that the model is sure of, or None."""
+    sure = pairs.logits.softmax(dim=1).amax(dim=1) > 0.9
+    if not sure.any():
+        return None
+    return float((pairs.answer != pairs.right)[sure].double().mean())
+
+
+${base}Metric = pairbench.MetricSpec(
+    "$name",
+    "Share of wrong answers among those that the model is sure of.",
+    sure_errors,
+    unit="percent",
+    higher_is_better=False,
+)
+'''
+
+COMPONENTS = {"dataset": DATASET, "encoder": ENCODER, "head": HEAD, "loss": LOSS, "metric": METRIC}

@@ -199,7 +199,7 @@ def _load_plugin(registry: Registry, entry: EntryPoint) -> None:
         _refuse_twice(registry, distribution, found)
         suites = [_suite(path) for path in _call(registry, key, "pairbench_suites")]
         metrics = [_metric(spec) for spec in _call(registry, key, "pairbench_metrics")]
-        _refuse_claimed(registry, distribution, metrics)
+        _refuse_metric_twice(registry, distribution, metrics)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything at import, SystemExit too
@@ -307,19 +307,19 @@ def _suite(path: Any) -> Path:
 def _metric(spec: Any) -> MetricSpec:
     if not isinstance(spec, MetricSpec):
         raise PluginError(f"pairbench_metrics gave {_shown(spec)}: expected MetricSpec values")
+    if spec.name in core_metrics():
+        raise PluginError(f"metric {quoted(spec.name)} is claimed by pairbench itself. Rename it")
     return spec
 
 
-def _refuse_claimed(registry: Registry, distribution: str, found: list[MetricSpec]) -> None:
-    """Refuse a metric with the name of one of the core's, or a second one of its name from one distribution."""
+def _refuse_metric_twice(registry: Registry, distribution: str, found: list[MetricSpec]) -> None:
+    """Refuse a second metric of one name from one distribution."""
     taken = {
         name
         for name, claims in registry.metrics.items()
         if any(claim.origin.distribution == distribution for claim in claims)
     }
     for spec in found:
-        if any(not claim.origin.plugin for claim in registry.metrics.get(spec.name, [])):
-            raise PluginError(f"metric {quoted(spec.name)} of {distribution} is claimed by pairbench itself. Rename it")
         if spec.name in taken:
             raise PluginError(f"{distribution} brings metric {quoted(spec.name)} twice")
         taken.add(spec.name)

@@ -1,4 +1,4 @@
-"""The core's own metrics: a function for each, from what a model answered; NaN where a figure does not exist."""
+"""The core's own metrics: a function for each, from what a model answered; None where a figure does not exist."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def f1(pairs: ScoredPairs) -> float:
     return 2 * int((claimed & pairs.positive).sum()) / max(int(claimed.sum()) + int(pairs.positive.sum()), 1)
 
 
-def auc(pairs: ScoredPairs) -> float:
+def auc(pairs: ScoredPairs) -> float | None:
     """The area under the ROC curve of outcome 1."""
-    return roc_auc(pairs.score, pairs.positive)
+    return _existing(roc_auc(pairs.score, pairs.positive))
 
 
 def loss(pairs: ScoredPairs) -> float:
@@ -40,13 +40,13 @@ def total_loss(pairs: ScoredPairs) -> float:
     return pairs.total_loss
 
 
-def class_accuracy(pairs: ScoredPairs) -> float:
+def class_accuracy(pairs: ScoredPairs) -> float | None:
     """The share of the images of known class that are named rightly."""
     assert pairs.class_logits is not None
     known = pairs.classes >= 0
     count = int(known.sum())
     right = (pairs.class_logits.argmax(dim=-1) == pairs.classes) & known
-    return int(right.sum()) / count if count else math.nan
+    return int(right.sum()) / count if count else None
 
 
 def agreement(pairs: ScoredPairs) -> float:
@@ -55,11 +55,11 @@ def agreement(pairs: ScoredPairs) -> float:
     return float(torch.where(pairs.answer == 1, votes, 1 - votes).mean())
 
 
-def swap_consistency(pairs: ScoredPairs) -> float:
+def swap_consistency(pairs: ScoredPairs) -> float | None:
     """The share of examples whose answer fits the one after the first and second image, or candidate, are exchanged.
 
     The answers must be equal for verification and opposite for ordering and preference. Where both images of an
-    ordering are of the same known class, both answers must be outcome 1, at most. NaN where an order has other than
+    ordering are of the same known class, both answers must be outcome 1, at most. None where an order has other than
     two outcomes, since none is opposite to a third.
     """
     assert pairs.swapped is not None
@@ -67,7 +67,7 @@ def swap_consistency(pairs: ScoredPairs) -> float:
     if pairs.task.kind == "verification":
         return float((answer == other).double().mean())
     if pairs.logits.shape[1] != 2:
-        return math.nan
+        return None
     fits = answer != other
     if pairs.task.kind == "ordering":
         alike = (classes[:, 0] == classes[:, 1]) & (classes[:, 0] >= 0)
@@ -75,29 +75,29 @@ def swap_consistency(pairs: ScoredPairs) -> float:
     return float(fits.double().mean())
 
 
-def eer(pairs: ScoredPairs) -> float:
+def eer(pairs: ScoredPairs) -> float | None:
     """The equal error rate."""
-    return equal_error_rate(pairs.score, pairs.positive)
+    return _existing(equal_error_rate(pairs.score, pairs.positive))
 
 
-def fpr95(pairs: ScoredPairs) -> float:
+def fpr95(pairs: ScoredPairs) -> float | None:
     """The lowest FPR at a TPR of 0.95 at least."""
-    return fpr_at_tpr(pairs.score, pairs.positive, 0.95)
+    return _existing(fpr_at_tpr(pairs.score, pairs.positive, 0.95))
 
 
-def tar_at_far_0_1(pairs: ScoredPairs) -> float:
+def tar_at_far_0_1(pairs: ScoredPairs) -> float | None:
     """The highest TPR at an FPR of 0.1 at most."""
-    return tpr_at_fpr(pairs.score, pairs.positive, 0.1)
+    return _existing(tpr_at_fpr(pairs.score, pairs.positive, 0.1))
 
 
-def tar_at_far_0_01(pairs: ScoredPairs) -> float:
+def tar_at_far_0_01(pairs: ScoredPairs) -> float | None:
     """The highest TPR at an FPR of 0.01 at most."""
-    return tpr_at_fpr(pairs.score, pairs.positive, 0.01)
+    return _existing(tpr_at_fpr(pairs.score, pairs.positive, 0.01))
 
 
-def tar_at_far_0_001(pairs: ScoredPairs) -> float:
+def tar_at_far_0_001(pairs: ScoredPairs) -> float | None:
     """The highest TPR at an FPR of 0.001 at most."""
-    return tpr_at_fpr(pairs.score, pairs.positive, 0.001)
+    return _existing(tpr_at_fpr(pairs.score, pairs.positive, 0.001))
 
 
 def threshold(pairs: ScoredPairs) -> float | None:
@@ -105,10 +105,10 @@ def threshold(pairs: ScoredPairs) -> float | None:
     return pairs.threshold
 
 
-def accuracy_at_threshold(pairs: ScoredPairs) -> float:
+def accuracy_at_threshold(pairs: ScoredPairs) -> float | None:
     """The share of pairs that the threshold tells rightly."""
     assert pairs.threshold is not None
-    return math.nan if math.isnan(pairs.threshold) else accuracy_at(pairs.score, pairs.positive, pairs.threshold)
+    return None if math.isnan(pairs.threshold) else accuracy_at(pairs.score, pairs.positive, pairs.threshold)
 
 
 def fold_accuracy(pairs: ScoredPairs) -> float:
@@ -119,6 +119,10 @@ def fold_accuracy(pairs: ScoredPairs) -> float:
 def fold_accuracy_std(pairs: ScoredPairs) -> float:
     """The standard deviation of those accuracies."""
     return float(_by_fold(pairs).std())
+
+
+def _existing(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _by_fold(pairs: ScoredPairs) -> Tensor:
