@@ -46,9 +46,16 @@ A plugin is a Python module named by an entry point of the group `pairbench`. It
 marked with `@pairbench.hookimpl`, and takes only the arguments that it needs. Events are called in the process that the
 user started, never in a worker. A plugin that fails in an event is named below the results, and the run goes on."""
 
+METRICS = """# Metrics
+
+The figures of a round, by the name that records, suites and `--metric` know them by.
+[Metrics](../explanation/metrics.md) defines those of the core, and [Add a metric](../how-to/metric.md) shows how a
+plugin brings one. *Needs* is what there must be for a figure to exist; *in curves* means that it is taken after each
+epoch too; *aside* means that a table of several configs shows it only where it is ranked by it."""
+
 CONFORMANCE = """# Conformance kit
 
-`pairbench.testing` holds each rule that a component has to keep as one pytest case. [Write a
+`pairbench.testing` holds each rule that a component or a metric has to keep as one pytest case. [Write a
 plugin](../how-to/plugin.md#check-it) shows how to use it. A check that fails says what to change."""
 CONFORMANCE_AFTER = """## In Python
 
@@ -99,21 +106,6 @@ RECORD_FIELDS = {
     "round": "The number of the round, from 0.",
     "seed": "The seed that the weights of this round were drawn from; it follows from `train.seed` and the round.",
     "status": "`finished`; `diverged`, the loss stopped being finite; or `failed`, an error ended the round.",
-    "metrics.accuracy": "Share of the test pairs answered rightly, after the last epoch.",
-    "metrics.f1": "F1 of outcome 1 over all test pairs.",
-    "metrics.auc": "Area under the ROC curve of outcome 1, ties counted as half.",
-    "metrics.accuracy_at_threshold": "For verification: share of the test pairs that `threshold` tells rightly.",
-    "metrics.eer": "For verification: equal error rate, where FPR and 1 - TPR are the same.",
-    "metrics.fold_accuracy": "For verification in folds: mean accuracy on a fold at the best threshold of the others.",
-    "metrics.fold_accuracy_std": "Standard deviation of those accuracies.",
-    "metrics.fpr95": "For verification: lowest FPR of a threshold whose TPR is at least 0.95.",
-    "metrics.tar_at_far_*": "For verification: highest TPR of a threshold whose FPR is at most 0.1, 0.01 or 0.001.",
-    "metrics.threshold": "For verification: the score, log-odds of *same*, that tells the validation pairs best.",
-    "metrics.agreement": "For preference: mean share of the votes that agree with the answer.",
-    "metrics.swap_consistency": "Share of the test pairs whose answer fits the one to the exchanged pair.",
-    "metrics.loss": "Mean cross-entropy of the answers.",
-    "metrics.class_accuracy": "Share of the images whose class is named rightly, for a loss that supervises classes.",
-    "metrics.total_loss": "Mean of the whole training loss, its auxiliary terms included.",
     "metrics.validation_*": "The same figures on the validation pairs, which exist for choosing.",
     "curves.train.*": "For each epoch, the same figures gathered in training mode on the way.",
     "curves.test.*": "For each epoch, the same figures on the test pairs.",
@@ -141,6 +133,10 @@ RECORD_FIELDS = {
     "provenance.code.*.plugin": "Its entry point.",
     "provenance.code.*.source": "SHA-256 over its source, 16 digits: edited code never meets an old result.",
     "provenance.locations": "The keys of the config that only say where data or weights lie, such as `dataset.root`.",
+    "provenance.metrics.*.distribution": "For each metric of a plugin, the package that it comes from.",
+    "provenance.metrics.*.version": "Its version.",
+    "provenance.metrics.*.plugin": "Its entry point.",
+    "provenance.metrics.*.source": "SHA-256 over its source, 16 digits: figures of other code are left out of tables.",
     "provenance.created": "When the round ended, in UTC.",
     "checksum": "SHA-256 over all other fields. A file that does not match is reported and left out.",
     "error.reason": "Of a failed round, the error in one line.",
@@ -211,6 +207,10 @@ whose `build` gives back a plain `torch.nn.Module`.
 Shape letters: N examples in a batch; V images in an example; C, H, W channels, height and width; M embeddings in an
 example (V, or 1 where one encoder sees all images at once); D embedding size; O outcomes; K image classes; P images in
 a pool; R rounds.""",
+    ),
+    "plugin.metric_specs": (
+        "Metrics",
+        "What the hook `pairbench_metrics` gives. See [Add a metric](../how-to/metric.md).",
     ),
     "images": ("Image files", "For datasets that read them."),
     "telling": (
