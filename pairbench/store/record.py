@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import pairbench
 from pairbench.config.run_config import RunConfig, canonical, id_of
 from pairbench.errors import StoreError
+from pairbench.plugin.dotted import code_of
 from pairbench.plugin.metrics import sources
 from pairbench.plugin.registry import Registry, hash_files
 from pairbench.seeds import round_seed
@@ -145,7 +146,8 @@ def origin_of(record: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class Context:
-    """What a round's result depends on besides its config: the data's digest and the code of each component."""
+    """What a round's result depends on besides its config: the data's digest, and the code of each component and of
+    what options name by a dotted path."""
 
     data: str
     code: dict[str, dict[str, str]]
@@ -156,8 +158,10 @@ class Context:
 
         Raises:
             DataError: the weights cannot be read.
+            SpecError: an option names something by a dotted path, and there is no such module.
         """
         code = {slot: asdict(origin) for slot, origin in config.origins(registry).items()}
+        code |= {path: asdict(code_of(path)) for path in config.train.dotted()}
         weights = config.weights()
         if weights:
             code["encoder"]["weights"] = weights
