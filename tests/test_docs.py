@@ -74,7 +74,10 @@ def page_files(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
     """The files that the page of this case tells to write or to have, its plugins installed."""
     install = request.getfixturevalue("install_plugin")
     work = tmp_path / "work"
-    found = list(refresh.marked((ROOT / request.node.callspec.params["page"]).read_text()))
+    text = (ROOT / request.node.callspec.params["page"]).read_text()
+    for folder in re.findall(r"export PYTHONPATH=(\S+)", text):
+        monkeypatch.syspath_prepend(str(work / folder))
+    found = list(refresh.marked(text))
     for block in found:
         if block.mark != "file":
             continue

@@ -18,6 +18,18 @@ from pairbench.store.record import Context
 
 PAGE = Path(__file__).parents[1] / "docs/how-to/training-parts.md"
 SOURCE = PAGE.read_text().partition("```python\n")[2].partition("```")[0]
+OTHERS = """
+NUMBER = 3
+
+
+def nothing(*_, **__):
+    pass
+
+
+class Crop(torch.nn.Module):
+    def forward(self, image):
+        return image[:, :2, :2]
+"""
 WORDS = [*tiny.SPECS, "train.epochs=2"]
 Write = Callable[[str], Path]
 
@@ -26,6 +38,7 @@ Write = Callable[[str], Path]
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     """A function that writes the module `my_training`, which can be imported in this test."""
     monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("my_training", None)
 
     def write(source: str) -> Path:
         file = tmp_path / "my_training.py"
@@ -81,8 +94,8 @@ def test_the_source_of_the_module_is_part_of_the_key(write: Write) -> None:
         ),
         (["train.optimizer=my_training.Thing"], "train.optimizer=my_training.Thing cannot be imported: AttributeError"),
         (["train.optimizer=my_training.NUMBER"], "train.optimizer=my_training.NUMBER is no class or function"),
-        (["train.optimizer=my_training.root"], "train.optimizer=my_training.root refuses its options"),
-        (["train.optimizer=my_training.nothing"], "gave NoneType: expected a torch.optim.Optimizer"),
+        (["train.optimizer=my_training.root"], "my_training.root is no subclass of torch.optim.Optimizer"),
+        (["train.optimizer=my_training.nothing"], "my_training.nothing is no subclass of torch.optim.Opt"),
         (["train.schedule=my_training.nothing"], "gave NoneType: expected a scheduler of torch.optim.lr_scheduler"),
         (
             ["train.schedule=my_training.root", "train.schedule_options=[x=1]"],
@@ -90,6 +103,7 @@ def test_the_source_of_the_module_is_part_of_the_key(write: Write) -> None:
         ),
         (["train.transforms=[my_training.Speckle(size=1)]"], "got an unexpected keyword argument 'size'"),
         (["train.transforms=[my_training.Crop()]"], "my_training.Crop() makes images (1, 2, 2) of (1, 4, 4)"),
+        (["train.transforms=[os.system(command='exit 3')]"], "train.transforms=os.system is no subclass of torch.nn"),
         (["train.transforms=[my_training.Gone()]"], "train.transforms=my_training.Gone cannot be imported"),
     ],
 )
@@ -97,7 +111,7 @@ def test_the_source_of_the_module_is_part_of_the_key(write: Write) -> None:
 def test_what_cannot_be_used_is_refused_in_a_line_before_training(
     write: Write, capsys: pytest.CaptureFixture[str], words: list[str], reason: str
 ) -> None:
-    write(f"{SOURCE}\nNUMBER = 3\ndef nothing(*_, **__): pass\ndef Crop(): return lambda image: image[:, :2, :2]\n")
+    write(SOURCE + OTHERS)
     assert invoke(["run", *WORDS, *words, "--workers", "0"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
     assert reason in line

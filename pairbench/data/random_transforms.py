@@ -72,6 +72,9 @@ def _built(call: str) -> tuple[nn.Module, float | None]:
     name, options = parsed_call(call)
     try:
         kind = imported(name, "train.transforms") if is_dotted(name) else getattr(v2, name)
+        # A spec may come from anywhere: it calls nothing but the classes of modules.
+        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+            raise MismatchError(f"train.transforms={printable(name, 80)} is no subclass of torch.nn.Module. Name one.")
         made: nn.Module = kind(**options)
     except MismatchError:
         raise

@@ -45,6 +45,7 @@ def code_of(path: str) -> Origin:
         SpecError: there is no such module.
     """
     parts = path.split(".")[:-1]
+    spec = None
     for count in range(1, len(parts) + 1):
         try:
             spec = find_spec(".".join(parts[:count]))
@@ -55,6 +56,9 @@ def code_of(path: str) -> Origin:
         # A namespace package has no file of its own.
         if spec.origin is not None and Path(spec.origin).is_file():
             return Origin(parts[0], "", "", _hash(Path(spec.origin)))
+    if spec is not None:
+        # Built into Python.
+        return Origin(parts[0], "", "", "")
     raise SpecError(
         f"{printable(path, 80)}: there is no module {quoted('.'.join(parts))}. "
         "Install its package, or put its folder on PYTHONPATH."

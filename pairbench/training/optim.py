@@ -226,16 +226,14 @@ def _torch_schedule(train: TrainOptions, optimizer: Optimizer, kind: Callable[..
 def _other_optimizer(train: TrainOptions, groups: list[dict[str, Any]], arguments: dict[str, Any]) -> Optimizer:
     """The optimiser at a dotted path, called as torch's are: (parameter groups, lr=..., further arguments)."""
     kind = imported(train.optimizer, "train.optimizer")
+    if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
+        raise MismatchError(
+            f"train.optimizer={printable(train.optimizer, 80)} is no subclass of torch.optim.Optimizer. Name one."
+        )
     try:
-        made = kind(groups, lr=train.learning_rate, **arguments)
+        return kind(groups, lr=train.learning_rate, **arguments)  # type: ignore[call-arg]
     except Exception as error:
         raise _refused(train, error) from error
-    if not isinstance(made, Optimizer):
-        raise MismatchError(
-            f"train.optimizer={printable(train.optimizer, 80)} gave {printable(type(made).__name__, 40)}: "
-            "expected a torch.optim.Optimizer. Name a subclass, or a function that makes one."
-        )
-    return made
 
 
 def _other_schedule(train: TrainOptions, optimizer: Optimizer, total: int) -> Schedule:
