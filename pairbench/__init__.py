@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from pairbench.plugin.hooks import hookimpl
     from pairbench.plugin.images import IMAGE_FORMATS, fitted, is_16_bit
+    from pairbench.plugin.metric_specs import MetricSpec, ScoredPairs
     from pairbench.plugin.notify import tell_note, tell_progress
     from pairbench.plugin.pair_list import PairList, read_pair_list
     from pairbench.plugin.regular_files import UnusableError, name_on_disk, open_regular, why_unusable
@@ -79,6 +80,7 @@ _HOMES = {
     "results.query": ["compare", "leaderboard"],
     "plugin.csv_records": ["DELIMITERS", "CsvRecords"],
     "plugin.hooks": ["hookimpl"],
+    "plugin.metric_specs": ["MetricSpec", "ScoredPairs"],
     "plugin.pair_list": ["PairList", "read_pair_list"],
     "plugin.regular_files": ["UnusableError", "name_on_disk", "open_regular", "why_unusable"],
     "plugin.images": ["IMAGE_FORMATS", "fitted", "is_16_bit"],
@@ -134,6 +136,7 @@ __all__ = [
     "EpochFinished",
     "InputError",
     "LossStrategy",
+    "MetricSpec",
     "MismatchError",
     "NonNegativeFloat",
     "NonNegativeInt",
@@ -153,6 +156,7 @@ __all__ = [
     "RunConfig",
     "RunFinished",
     "RunStarted",
+    "ScoredPairs",
     "SpecError",
     "StoreError",
     "Tracker",

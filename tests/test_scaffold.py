@@ -17,7 +17,7 @@ from pairbench.cli.scaffold import LONGEST_NAME
 from pairbench.plugin.components import INTERFACES
 from pairbench.testing import examine
 
-ALL_SLOTS = [word for slot in (*INTERFACES, "tracker") for word in ("--slot", slot)]
+ALL_SLOTS = [word for slot in (*INTERFACES, "metric", "tracker") for word in ("--slot", slot)]
 
 
 def new(folder: Path, name: str, *options: str) -> Path:
@@ -56,13 +56,16 @@ def test_every_slot_of_a_new_plugin_keeps_every_rule(tmp_path: Path, monkeypatch
     plugin = importlib.import_module("pairbench_four_slots")
     components, (tracker,) = plugin.pairbench_components(), plugin.pairbench_trackers()
     assert [component.slot for component in components] == list(INTERFACES)
-    findings = [finding for component in components for finding in examine(component())]
-    findings += examine(tracker)
+    metrics = plugin.pairbench_metrics()
+    assert [metric.name for metric in metrics] == ["four_slots"]
+    recipes = [*(component() for component in components), *metrics, tracker]
+    findings = [finding for recipe in recipes for finding in examine(recipe)]
     assert [finding for finding in findings if finding.result != "passed"] == []
 
 
 def test_a_new_plugin_installs_passes_its_tests_and_trains(tmp_path: Path) -> None:
-    root, target = new(tmp_path, "shiny", "--slot", "encoder", "--slot", "loss"), tmp_path / "site"
+    slots = [word for slot in ("encoder", "loss", "metric") for word in ("--slot", slot)]
+    root, target = new(tmp_path, "shiny", *slots), tmp_path / "site"
     pip = ("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
     done = python(*pip, "--target", str(target), str(root), folder=tmp_path, path=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -78,6 +81,7 @@ def test_a_new_plugin_installs_passes_its_tests_and_trains(tmp_path: Path) -> No
     (result,) = json.loads(run.stdout)["results"]
     assert result["summary"]["accuracy"]["rounds"] == 1
     assert result["rounds"][0]["provenance"]["code"]["encoder"]["distribution"] == "pairbench-shiny"
+    assert "shiny" in result["rounds"][0]["metrics"]
 
 
 def test_a_new_tracker_alone_passes_its_tests_and_logs_a_run(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ def new(
     slot: Annotated[
         list[str] | None,
         typer.Option(
-            "--slot", help="dataset, encoder, head, loss or tracker; may stand several times. [default: encoder]"
+            "--slot",
+            help="dataset, encoder, head, loss, metric or tracker; may stand several times. [default: encoder]",
         ),
     ] = None,
     folder: Annotated[Path, typer.Option("--dir", help="The folder that gets the plugin's own folder.")] = Path(),

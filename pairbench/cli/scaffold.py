@@ -12,6 +12,7 @@ from string import Template
 from pairbench import __version__
 from pairbench.cli.scaffold_templates import CASES, COMPONENTS, HOOK, MODULES, PACKAGE, PYPROJECT, README, TEST
 from pairbench.errors import SpecError
+from pairbench.plugin.components import INTERFACES
 from pairbench.plugin.registry import Registry
 from pairbench.text import printable, quoted, unknown
 
@@ -21,10 +22,11 @@ _ARTICLES = {
     "encoder": "an encoder",
     "head": "a head",
     "loss": "a loss",
+    "metric": "a metric",
     "tracker": "a tracker",
 }
 # The hook that brings what stands in a slot.
-_HOOKS = {"tracker": "pairbench_trackers"}
+_HOOKS = {"metric": "pairbench_metrics", "tracker": "pairbench_trackers"}
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -62,8 +64,8 @@ def contents(name: str, slots: Sequence[str]) -> dict[str, str]:
         "distribution": package.replace("_", "-"),
         "version": __version__,
         "base": base,
-        "spec": " ".join(f"--track {name}" if slot == "tracker" else f"{slot}={name}" for slot in slots),
-        "show": "pairbench list" if slots == ["tracker"] else f"pairbench show {slots[0]}={name}",
+        "spec": " ".join(_word(slot, name) for slot in slots if slot != "metric"),
+        "show": f"pairbench show {slots[0]}={name}" if slots[0] in INTERFACES else "pairbench list",
         "brings": _listed([_ARTICLES[slot] for slot in slots]),
         "imports": "\n".join(f"from {package}.{slot} import {base}{slot.capitalize()}" for slot in slots),
     }
@@ -80,6 +82,11 @@ def contents(name: str, slots: Sequence[str]) -> dict[str, str]:
     if "loss" in slots:
         files[f"{package}/modules.py"] = MODULES
     return {path: Template(text).substitute(words) for path, text in files.items()}
+
+
+def _word(slot: str, name: str) -> str:
+    """How a run names what a plugin brings in `slot`."""
+    return f"--track {name}" if slot == "tracker" else f"{slot}={name}"
 
 
 def _hook(hook: str, base: str, slots: Sequence[str]) -> str:
@@ -105,6 +112,8 @@ def _check_name(name: str, registry: Registry) -> None:
         )
     if name in registry.trackers:
         raise SpecError(f"tracker {quoted(name)} exists already. Choose another name.")
+    if name in registry.metrics:
+        raise SpecError(f"metric {quoted(name)} exists already. Choose another name.")
     for slot, known in registry.components.items():
         if name in known:
             owner = printable(known[name][0].origin.distribution, 60)

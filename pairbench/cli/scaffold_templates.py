@@ -103,6 +103,9 @@ test_loss = pairbench.testing.conformance(
     "tracker": """\
 test_tracker = pairbench.testing.conformance(${base}Tracker)
 """,
+    "metric": """\
+test_metric = pairbench.testing.conformance(${base}Metric)
+""",
 }
 
 DATASET = '''\
@@ -288,4 +291,34 @@ class ${base}Tracker(pairbench.Tracker):
             csv.writer(file).writerow(cells)
 '''
 
-COMPONENTS = {"dataset": DATASET, "encoder": ENCODER, "head": HEAD, "loss": LOSS, "tracker": TRACKER}
+METRIC = '''\
+"""A metric: from what a model answered to one figure."""
+
+import pairbench
+
+
+def sure_errors(pairs):
+    """The share of wrong answers among those that the model is sure of, or None."""
+    sure = pairs.logits.softmax(dim=1).amax(dim=1) > 0.9
+    if not sure.any():
+        return None
+    return float((pairs.answer != pairs.right)[sure].double().mean())
+
+
+${base}Metric = pairbench.MetricSpec(
+    "$name",
+    "Share of wrong answers among those that the model is sure of.",
+    sure_errors,
+    unit="percent",
+    higher_is_better=False,
+)
+'''
+
+COMPONENTS = {
+    "dataset": DATASET,
+    "encoder": ENCODER,
+    "head": HEAD,
+    "loss": LOSS,
+    "metric": METRIC,
+    "tracker": TRACKER,
+}

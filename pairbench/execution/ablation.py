@@ -11,7 +11,7 @@ from pairbench.config.spec import Settings, expand, override, parse, single, spl
 from pairbench.config.suite import find_suite
 from pairbench.errors import SpecError
 from pairbench.execution.runner import Run, plan_of
-from pairbench.plugin.metric_specs import METRICS, NOT_RANKED
+from pairbench.plugin.metrics import rankable
 from pairbench.plugin.registry import Registry, installed
 from pairbench.results.ablation_result import Ablation, ablation_of
 from pairbench.results.ranking import check_metric
@@ -127,8 +127,8 @@ def ablate(
         StoreError: the store cannot be read or written.
     """
     # Before anything is trained.
-    check_metric(metric, [*METRICS, *(f"validation_{name}" for name in METRICS if name not in NOT_RANKED)])
     registry = installed()
+    check_metric(metric, rankable(registry))
     base: Settings = {}
     if suite is not None:
         entries = find_suite(suite, registry).only([only] if only else []).entries

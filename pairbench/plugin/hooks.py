@@ -10,6 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     from pairbench.plugin.components import Component
     from pairbench.plugin.events import DataProgressed, EpochFinished, RoundFinished, RunFinished, RunStarted
+    from pairbench.plugin.metric_specs import MetricSpec
     from pairbench.plugin.trackers import Tracker
     from pairbench.results.results import Results
 
@@ -30,6 +31,12 @@ def pairbench_suites() -> list[Path]:  # type: ignore[empty-body]
 @hookspec
 def pairbench_trackers() -> list[type[Tracker]]:  # type: ignore[empty-body]
     """The trackers that this plugin brings, each chosen by `--track NAME`. Import no package of theirs here."""
+
+
+@hookspec
+def pairbench_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
+    """The metrics that this plugin brings, computed for every config of a task that has what they need. Import no torch
+    here."""
 
 
 @hookspec

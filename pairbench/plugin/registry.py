@@ -23,8 +23,10 @@ from pairbench import __version__
 from pairbench.errors import SpecError
 from pairbench.plugin import hooks
 from pairbench.plugin.components import INTERFACES, Component
+from pairbench.plugin.core_metrics import CORE
 from pairbench.plugin.gathering import PluginError, gather, shown
 from pairbench.plugin.hook_calls import PROJECT, GuardedManager
+from pairbench.plugin.metric_specs import MetricSpec
 from pairbench.plugin.selection import CHOICE, admitted, chosen, distribution_of, misfit, unmatched
 from pairbench.plugin.trackers import Tracker
 from pairbench.text import printable, quoted, unknown
@@ -52,6 +54,14 @@ class Installed:
 
 
 @dataclass(frozen=True)
+class InstalledMetric:
+    """A metric that can be computed, and where it comes from; `plugin` of its origin is "" for the core's own."""
+
+    spec: MetricSpec
+    origin: Origin
+
+
+@dataclass(frozen=True)
 class Failure:
     """A plugin that could not be used: its name, its distribution, the reason in a line, and the traceback."""
 
@@ -59,6 +69,12 @@ class Failure:
     distribution: str
     reason: str
     traceback: str = ""
+
+
+def core_metrics() -> dict[str, list[InstalledMetric]]:
+    """The core's own metrics, by name."""
+    origin = Origin("pairbench", __version__, "", "")
+    return {spec.name: [InstalledMetric(spec, origin)] for spec in CORE}
 
 
 @dataclass
@@ -74,6 +90,7 @@ class Registry:
     suite_homes: the distribution that brings each suite file.
     trackers: for each name, every tracker that claims it, by the distribution that brings it.
     tracker_origins: where each tracker comes from.
+    metrics: for each name, every metric that claims it, the core's own first.
     """
 
     components: dict[str, dict[str, list[Installed]]]
@@ -85,6 +102,7 @@ class Registry:
     suite_homes: dict[Path, str] = field(default_factory=dict)
     trackers: dict[str, dict[str, type[Tracker]]] = field(default_factory=dict)
     tracker_origins: dict[type[Tracker], Origin] = field(default_factory=dict)
+    metrics: dict[str, list[InstalledMetric]] = field(default_factory=core_metrics)
 
     def find(self, slot: str, name: str, home: str = "") -> Installed:
         """The component called `name`, or `distribution:name`, in `slot`; where several claim it, that of `home`.
@@ -140,7 +158,15 @@ class Registry:
             for slot, known in self.components.items()
             for name, claims in sorted(known.items())
             if len(claims) > 1
-        ]
+        ] + [conflict for name in sorted(self.metrics) if (conflict := self.metric_conflict(name))]
+
+    def metric_conflict(self, name: str) -> str:
+        """What to write where more than one distribution claims the metric `name`, in a line; "" where none does."""
+        claims = self.metrics.get(name, [])
+        if len(claims) < 2:
+            return ""
+        names = " or ".join(f"{claim.origin.distribution}:{name}" for claim in claims)
+        return f"metric {quoted(name)} is claimed by {len(claims)} plugins. Write {printable(names)}."
 
     def names(self, slot: str) -> list[str]:
         """The names in `slot`, sorted."""
@@ -183,6 +209,8 @@ def load(group: str = GROUP) -> Registry:
     for plugin, tracker in brought["pairbench_trackers"]:
         registry.trackers.setdefault(tracker.name, {})[origins[plugin].distribution] = tracker
         registry.tracker_origins[tracker] = origins[plugin]
+    for plugin, spec in brought["pairbench_metrics"]:
+        registry.metrics.setdefault(spec.name, []).append(InstalledMetric(spec, origins[plugin]))
     return registry
 
 
@@ -221,7 +249,9 @@ def _gathered(registry: Registry, origins: dict[str, Origin]) -> dict[str, list[
     while True:
         found = {hook: gather(registry.manager, hook, check) for hook, check in BROUGHT.items()}
         items = {hook: sorted(part.items, key=lambda item: order.index(item[0])) for hook, part in found.items()}
-        failures = _named_twice(items["pairbench_components"], origins)
+        named = [(plugin, component.slot, component.name) for plugin, component in items["pairbench_components"]]
+        named += [(plugin, "metric", spec.name) for plugin, spec in items["pairbench_metrics"]]
+        failures = _named_twice(named, origins)
         for part in found.values():
             failures |= part.failures
         if not failures:
@@ -299,24 +329,19 @@ def _refuse_unfinished(kind: type[Component] | type[Tracker], such_as: str) -> N
         raise PluginError(f"{kind.__name__} lacks {', '.join(missing)}")
 
 
-def _named_twice(items: list[tuple[str, Any]], origins: dict[str, Origin]) -> dict[str, BaseException]:
-    """Each plugin that brings a second component of one name and distribution, with the error that says so."""
+def _named_twice(named: list[tuple[str, str, str]], origins: dict[str, Origin]) -> dict[str, BaseException]:
+    """Each plugin of `named` (plugin, slot, name) that brings a second item of one name, with the error that says so.
+
+    `distribution:name` could not tell two of one distribution apart.
+    """
     taken: set[tuple[str, str, str]] = set()
     failures: dict[str, BaseException] = {}
-    for plugin, component in items:
-        try:
-            _refuse_twice(taken, origins[plugin].distribution, component)
-        except PluginError as error:
-            failures[plugin] = error
+    for plugin, slot, name in named:
+        distribution = origins[plugin].distribution
+        if (distribution, slot, name) in taken:
+            failures[plugin] = PluginError(f"{distribution} brings {slot} {quoted(name)} twice")
+        taken.add((distribution, slot, name))
     return failures
-
-
-def _refuse_twice(taken: set[tuple[str, str, str]], distribution: str, component: type[Component]) -> None:
-    """Refuse a second component of one name from one distribution: `distribution:name` could not tell them apart."""
-    name = (distribution, component.slot, component.name)
-    if name in taken:
-        raise PluginError(f"{distribution} brings {component.slot} {quoted(component.name)} twice")
-    taken.add(name)
 
 
 def _suite(path: Any) -> Path:
@@ -332,11 +357,20 @@ def _tracker(tracker: Any) -> type[Tracker]:
     return tracker
 
 
+def _metric(spec: Any) -> MetricSpec:
+    if not isinstance(spec, MetricSpec):
+        raise PluginError(f"pairbench_metrics gave {shown(spec)}: expected MetricSpec values")
+    if spec.name in core_metrics():
+        raise PluginError(f"metric {quoted(spec.name)} is claimed by pairbench itself. Rename it")
+    return spec
+
+
 # The hooks that bring something, and what counts as an item of each.
 BROUGHT: Mapping[str, Callable[[Any], Any]] = {
     "pairbench_components": _checked,
     "pairbench_suites": _suite,
     "pairbench_trackers": _tracker,
+    "pairbench_metrics": _metric,
 }
 
 
