@@ -337,11 +337,17 @@ def _named_twice(named: list[tuple[str, str, str]], origins: dict[str, Origin]) 
     taken: set[tuple[str, str, str]] = set()
     failures: dict[str, BaseException] = {}
     for plugin, slot, name in named:
-        distribution = origins[plugin].distribution
-        if (distribution, slot, name) in taken:
-            failures[plugin] = PluginError(f"{distribution} brings {slot} {quoted(name)} twice")
-        taken.add((distribution, slot, name))
+        try:
+            _refuse_twice(taken, origins[plugin].distribution, slot, name)
+        except PluginError as error:
+            failures[plugin] = error
     return failures
+
+
+def _refuse_twice(taken: set[tuple[str, str, str]], distribution: str, slot: str, name: str) -> None:
+    if (distribution, slot, name) in taken:
+        raise PluginError(f"{distribution} brings {slot} {quoted(name)} twice")
+    taken.add((distribution, slot, name))
 
 
 def _suite(path: Any) -> Path:
