@@ -13,7 +13,7 @@ import sys
 from dataclasses import fields
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 sys.path.insert(0, str(Path(__file__).parent))  # its neighbour, also where a test imports this file
 
@@ -38,6 +38,7 @@ def pages() -> dict[str, str]:
         "reference/suites.md": suites(),
         "reference/exit-codes.md": exit_codes(),
         "reference/environment.md": environment(),
+        "reference/metrics.md": metrics(),
         "reference/record.md": record(),
         "reference/python.md": python_page.page(),
     }
@@ -140,7 +141,7 @@ def conformance() -> str:
     from pairbench.plugin.components import INTERFACES
 
     rows = []
-    for check in testing.CHECKS:
+    for check in (*testing.CHECKS, *testing.TRACKER_CHECKS):
         slots = "all" if set(check.slots) == set(INTERFACES) else ", ".join(check.slots)
         rows.append([f"`{check.name}`", slots, sentence(check.text, check.name)])
     parts = [texts.CONFORMANCE, table(["check", "of", "the rule"], rows), texts.CONFORMANCE_AFTER]
@@ -200,21 +201,50 @@ def described_paths(value: dict[str, Any], known: dict[str, str]) -> list[list[s
     return [[f"`{pattern}`", text] for pattern, text in patterns.items()]
 
 
+def metrics() -> str:
+    """Every bundled metric, with what brings it."""
+    from pairbench.plugin.metrics import known_metrics
+
+    rows = []
+    for name, found in known_metrics().items():
+        if found.origin.distribution != "pairbench":
+            continue
+        spec = found.spec
+        better = ("higher" if spec.higher_is_better else "lower") if spec.ranks else "neither"
+        shown = [word for word, so in (("in curves", spec.each_epoch), ("aside", spec.aside)) if so]
+        traits = [better, *(["percent"] if spec.percent else []), *shown]
+        home = found.origin.plugin or "core"
+        rows.append([f"`{name}`", sentence(spec.text, name), ", ".join(spec.needs), ", ".join(traits), home])
+    columns = ["metric", "what it is", "needs", "better, and how it is shown", "from"]
+    return f"{texts.METRICS}\n\n{table(columns, rows)}"
+
+
+def record_fields() -> dict[str, str]:
+    """What each field of a record is, by its pattern."""
+    from pairbench.plugin.components import TaskKind
+    from pairbench.plugin.core_metrics import CORE
+
+    kinds = {spec: next((f"For {need}: " for need in spec.needs if need in get_args(TaskKind)), "") for spec in CORE}
+    return {f"metrics.{spec.name}": f"{kinds[spec]}{spec.text}" for spec in CORE} | texts.RECORD_FIELDS
+
+
 def record() -> str:
     """The fields of a record and of a timing, from real ones."""
-    from pairbench.plugin.metric_specs import METRICS
+    from pairbench.plugin.core_metrics import CORE
 
     example = json.loads((DOCS / "assets" / "record.json").read_text())
     timing = json.loads((DOCS / "assets" / "timing.json").read_text())
     columns = ["field", "what it is"]
     error = {"error": {"reason": "", "traceback": ""}}
+    origin = dict.fromkeys(("distribution", "version", "plugin", "source"))
+    measured = {"provenance": example["provenance"] | {"metrics": {"average_precision": origin}}}
     # One example cannot have the figures of every task.
-    every = example | {"metrics": dict.fromkeys(METRICS) | example["metrics"]}
+    every = example | {"metrics": dict.fromkeys(spec.name for spec in CORE) | example["metrics"]}
     shown = example | {"config": {**dict(list(example["config"].items())[:2]), "...": "every other option"}}
     return "\n\n".join(
         [
             texts.RECORD,
-            table(columns, described_paths(every | error, texts.RECORD_FIELDS)),
+            table(columns, described_paths(every | measured | error, record_fields())),
             f"{texts.RECORD_EXAMPLE}\n\n```json\n{json.dumps(shown, indent=1)}\n```",
             texts.TIMING,
             table(columns, described_paths(timing, texts.TIMING_FIELDS)),

@@ -48,10 +48,17 @@ each marked with `@pairbench.hookimpl`, and accepts only the arguments that it n
 process that the user started, never in a worker. If a plugin raises in an event hook, the run continues and the failure
 is reported below the results."""
 
+METRICS = """# Metrics
+
+The figures of a round, by the names used in records, suites and `--metric`.
+[Metrics](../explanation/metrics.md) defines those of the core, and [Add a metric](../how-to/metric.md) shows how a
+plugin adds one. *Needs* is what a figure requires in order to exist; *in curves* means that it is also computed after
+each epoch; *aside* means that a table of several configs shows it only if it is ranked by it."""
+
 CONFORMANCE = """# Conformance kit
 
-`pairbench.testing` checks every rule that a component must follow, with one pytest case for each. [Write a
-plugin](../how-to/plugin.md#check-it) shows how to use it. The message of a failed check says what to change."""
+`pairbench.testing` checks every rule that a component, a metric or a tracker must follow, with one pytest case for
+each. [Write a plugin](../how-to/plugin.md#check-it) shows how to use it. A failed check says what to change."""
 CONFORMANCE_AFTER = """## In Python"""
 
 EXITS = """# Exit codes"""
@@ -78,6 +85,16 @@ ENVIRONMENT = {
     "`dataset=csv`. The default is `pairbench` in the user's cache folder.",
     "PAIRBENCH_PLUGINS": "The third-party plugins to use, named by plugin or distribution and separated by commas; "
     "others are not imported. If it is set but empty, none are used. Bundled plugins are always used.",
+    "PAIRBENCH_TRACK": "The trackers that log a run where no `--track` is given, with commas between. "
+    "[Track a run](../how-to/track.md) has them.",
+    "PAIRBENCH_TRACK_SECONDS": "How long a tracker may stand still once a run is over, in seconds; else 30. One that "
+    "does is stopped.",
+    "PAIRBENCH_TENSORBOARD": "Folder of TensorBoard's event files; else `runs` in the working folder.",
+    "MLFLOW_EXPERIMENT_NAME": "The experiment of MLflow that `--track mlflow` logs to; else `pairbench`. Where it is "
+    "kept is MLflow's own `MLFLOW_TRACKING_URI`.",
+    "WANDB_DIR": "The folder that gets the folder `wandb`, which `--track wandb` writes to; else the working folder.",
+    "WANDB_MODE": "Whether Weights & Biases uploads (`online`); else `offline`, where nothing leaves the machine.",
+    "WANDB_PROJECT": "The project of Weights & Biases; else `pairbench`.",
     "XDG_CACHE_HOME": "The user's cache folder (default `~/.cache`). MNIST is downloaded to `pairbench/data` in it if "
     "neither `dataset.root` nor `PAIRBENCH_DATA` names a folder.",
 }
@@ -97,22 +114,6 @@ RECORD_FIELDS = {
     "round": "The number of the round, from 0.",
     "seed": "The seed of this round's initial weights, derived from `train.seed` and the number of the round.",
     "status": "`finished`, `diverged` (the loss stopped being finite) or `failed` (an error ended the round).",
-    "metrics.accuracy": "Share of the test pairs answered correctly, after the last epoch.",
-    "metrics.f1": "F1 of outcome 1 over all test pairs.",
-    "metrics.auc": "Area under the ROC curve of outcome 1, ties counted as half.",
-    "metrics.accuracy_at_threshold": "For verification: share of the test pairs classified correctly by `threshold`.",
-    "metrics.eer": "For verification: equal error rate, at which FPR equals 1 - TPR.",
-    "metrics.fold_accuracy": "For verification in folds: mean accuracy on a fold at the threshold that is "
-    "best on the others.",
-    "metrics.fold_accuracy_std": "Standard deviation of those accuracies.",
-    "metrics.fpr95": "For verification: lowest FPR of a threshold whose TPR is at least 0.95.",
-    "metrics.tar_at_far_*": "For verification: highest TPR of a threshold whose FPR is at most 0.1, 0.01 or 0.001.",
-    "metrics.threshold": "For verification: the score (log-odds of *same*) that best separates the validation pairs.",
-    "metrics.agreement": "For preference: mean share of the votes that agree with the answer.",
-    "metrics.swap_consistency": "Share of the test pairs whose answer is consistent with that for the swapped pair.",
-    "metrics.loss": "Mean cross-entropy of the answers.",
-    "metrics.class_accuracy": "Share of the images whose class is predicted correctly, if the loss supervises classes.",
-    "metrics.total_loss": "Mean of the whole training loss, including auxiliary terms.",
     "metrics.validation_*": "The same figures on the validation pairs, which exist for choosing.",
     "curves.train.*": "For each epoch, the same figures computed during training, in training mode.",
     "curves.test.*": "For each epoch, the same figures on the test pairs.",
@@ -141,6 +142,10 @@ RECORD_FIELDS = {
     "provenance.code.*.source": "SHA-256 of its source, 16 digits, so that old results are never used for edited code.",
     "provenance.locations": "The keys of options that only say where data or weights are, such as `dataset.root`.",
     "provenance.own_files": "Whether the data are a user's own files: `config_id` then depends on `provenance.data`.",
+    "provenance.metrics.*.distribution": "For each metric of a plugin, the package that it comes from.",
+    "provenance.metrics.*.version": "Its version.",
+    "provenance.metrics.*.plugin": "Its entry point.",
+    "provenance.metrics.*.source": "SHA-256 of its source, 16 digits: figures of other code are not shown in tables.",
     "provenance.created": "When the round ended, in UTC.",
     "checksum": "SHA-256 of all other fields. A file that does not match is reported and ignored.",
     "error.reason": "The error of a failed round, in one line.",

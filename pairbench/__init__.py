@@ -43,11 +43,22 @@ if TYPE_CHECKING:
         Probability,
     )
     from pairbench.plugin.csv_records import DELIMITERS, CsvRecords
+    from pairbench.plugin.events import (
+        ConfigFinished,
+        ConfigStarted,
+        DataProgressed,
+        EpochFinished,
+        RoundFinished,
+        RunFinished,
+        RunStarted,
+    )
     from pairbench.plugin.hooks import hookimpl
     from pairbench.plugin.images import IMAGE_FORMATS, fitted, is_16_bit
+    from pairbench.plugin.metric_specs import MetricSpec, ScoredPairs
     from pairbench.plugin.notify import tell_note, tell_progress
     from pairbench.plugin.pair_list import PairList, read_pair_list
     from pairbench.plugin.regular_files import UnusableError, name_on_disk, open_regular, why_unusable
+    from pairbench.plugin.trackers import Tracker
     from pairbench.results.query import compare, leaderboard
     from pairbench.results.results import Result, Results
     from pairbench.text import printable
@@ -69,6 +80,7 @@ _HOMES = {
     "results.query": ["compare", "leaderboard"],
     "plugin.csv_records": ["DELIMITERS", "CsvRecords"],
     "plugin.hooks": ["hookimpl"],
+    "plugin.metric_specs": ["MetricSpec", "ScoredPairs"],
     "plugin.pair_list": ["PairList", "read_pair_list"],
     "plugin.regular_files": ["UnusableError", "name_on_disk", "open_regular", "why_unusable"],
     "plugin.images": ["IMAGE_FORMATS", "fitted", "is_16_bit"],
@@ -90,6 +102,16 @@ _HOMES = {
         "PositiveInt",
         "Probability",
     ],
+    "plugin.events": [
+        "ConfigFinished",
+        "ConfigStarted",
+        "DataProgressed",
+        "EpochFinished",
+        "RoundFinished",
+        "RunFinished",
+        "RunStarted",
+    ],
+    "plugin.trackers": ["Tracker"],
     "model.predictor": ["load"],
     "results.results": ["Result", "Results"],
     "execution.runner": ["run"],
@@ -105,11 +127,16 @@ __all__ = [
     "Comparison",
     "ComparisonHead",
     "Component",
+    "ConfigFinished",
+    "ConfigStarted",
     "CsvRecords",
     "DataError",
+    "DataProgressed",
     "Encoder",
+    "EpochFinished",
     "InputError",
     "LossStrategy",
+    "MetricSpec",
     "MismatchError",
     "NonNegativeFloat",
     "NonNegativeInt",
@@ -125,9 +152,14 @@ __all__ = [
     "Probability",
     "Result",
     "Results",
+    "RoundFinished",
     "RunConfig",
+    "RunFinished",
+    "RunStarted",
+    "ScoredPairs",
     "SpecError",
     "StoreError",
+    "Tracker",
     "TrainOptions",
     "UnusableError",
     "WorkerError",

@@ -22,7 +22,10 @@ def new(
     name: Annotated[str, typer.Argument(help="The plugin's name, such as small_cnn; its components get it too.")],
     slot: Annotated[
         list[str] | None,
-        typer.Option("--slot", help="dataset, encoder, head or loss; may stand several times. [default: encoder]"),
+        typer.Option(
+            "--slot",
+            help="dataset, encoder, head, loss, metric or tracker; may stand several times. [default: encoder]",
+        ),
     ] = None,
     folder: Annotated[Path, typer.Option("--dir", help="The folder that gets the plugin's own folder.")] = Path(),
     traceback: TracebackOption = False,

@@ -28,6 +28,7 @@ from pairbench.plugin.components import (
     PositiveInt,
     Probability,
 )
+from pairbench.plugin.dotted import is_dotted
 from pairbench.plugin.registry import Origin, Registry, installed
 from pairbench.plugin.selection import BUNDLED
 from pairbench.text import quoted, unknown
@@ -54,14 +55,16 @@ class TrainOptions(Options):
     seed: the seed that the seeds of all rounds are drawn from.
     epochs: passes over the training pairs.
     batch_size: pairs in a step; a single pair that is left over at the end of an epoch joins the step before it.
-    optimizer: an optimiser of torch (adam, adamw, sgd, ...) or timm (lamb, lion, ...) by name.
+    optimizer: an optimiser of torch (adam, adamw, sgd, ...) or timm (lamb, lion, ...) by name, or one of another
+        package by its dotted path, such as my_package.MyOptimizer.
     learning_rate: the peak learning rate.
     weight_decay: none leaves the optimiser's own default.
     decay_all: true decays every parameter as torch does; false leaves out biases and the weights of norms.
     clip_norm: the largest norm of a round's gradient; larger ones are scaled down to it; none leaves them.
     ema: the decay of an exponential moving average of the weights, which is evaluated in their place; 0 turns it off.
     optimizer_options: further arguments of the optimiser, such as [momentum=0.9,nesterov=true] or [betas=[0.9,0.95]].
-    schedule: constant, cosine, linear, one_cycle, or a scheduler of torch (StepLR, ...) or timm (tanh, poly, ...).
+    schedule: constant, cosine, linear, one_cycle, or a scheduler of torch (StepLR, ...) or timm (tanh, poly, ...),
+        or the dotted path of another.
     warmup: the share of all steps in which the learning rate rises linearly from zero; for constant, cosine and
         linear, and for timm's schedulers.
     schedule_options: further arguments of the scheduler, such as [step_size=10,gamma=0.5].
@@ -70,7 +73,8 @@ class TrainOptions(Options):
     augment: random distortions of each training image, drawn anew each time it is seen: rotate (degrees), scale and
         shear (shares), shift and elastic (pixels), such as [rotate=10,shift=1]; each is the largest amount.
     transforms: random transforms of torchvision, applied in their order to the 8-bit pixels of each training image and
-        drawn anew each time it is seen, such as [RandomHorizontalFlip(p=0.5),ColorJitter(brightness=0.2)].
+        drawn anew each time it is seen, such as [RandomHorizontalFlip(p=0.5),ColorJitter(brightness=0.2)]; a dotted
+        path names one of another package, such as [my_package.Rain(drops=9)].
     swap: swap the images of every second training pair at random, with the answer that is then right.
     repair: pair the labelled training images anew for each epoch.
     tta: at test time, average the answers over this many distorted copies of the images, at half of augment's
@@ -133,6 +137,11 @@ class TrainOptions(Options):
         if self.tta and not any(self.augment.values()):
             raise ValueError("tta averages over distorted copies, and augment names no distortion. Set train.augment.")
         return self
+
+    def dotted(self) -> list[str]:
+        """The dotted paths by which options name things of other packages, each once."""
+        named = [self.optimizer, self.schedule, *(parsed_call(call)[0] for call in self.transforms)]
+        return sorted({name for name in named if is_dotted(name)})
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import pairbench
 from pairbench.config.run_config import RunConfig, canonical, id_of
 from pairbench.errors import StoreError
+from pairbench.plugin.dotted import code_of
+from pairbench.plugin.metrics import sources
 from pairbench.plugin.registry import Registry, hash_files
 from pairbench.seeds import round_seed
 from pairbench.text import printable
@@ -144,7 +146,8 @@ def origin_of(record: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class Context:
-    """What a round's result depends on besides its config: the data's digest and the code of each component."""
+    """What a round's result depends on besides its config: the data's digest, and the code of each component and of
+    what options name by a dotted path."""
 
     data: str
     code: dict[str, dict[str, str]]
@@ -155,8 +158,10 @@ class Context:
 
         Raises:
             DataError: the weights cannot be read.
+            SpecError: an option names something by a dotted path, and there is no such module.
         """
         code = {slot: asdict(origin) for slot, origin in config.origins(registry).items()}
+        code |= {path: asdict(code_of(path)) for path in config.train.dotted()}
         weights = config.weights()
         if weights:
             code["encoder"]["weights"] = weights
@@ -247,9 +252,19 @@ def make_record(
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
     }
+    # Metrics change nothing that is trained, so they are no part of the key; where they come from is recorded here.
+    measured = sources(record["metrics"])
+    if measured:
+        record["provenance"]["metrics"] = measured
     if error is not None:
         record["error"] = dict(error)
     return record
+
+
+def measured_by(record: Mapping[str, Any], metric: str) -> Mapping[str, str] | None:
+    """Where the plugin's metric `metric` of a record came from; None where it is one of the core's, or has none."""
+    found = record["provenance"].get("metrics", {}).get(metric)
+    return found if isinstance(found, Mapping) else None
 
 
 def locations_of(record: Mapping[str, Any]) -> list[str]:

@@ -25,7 +25,8 @@ from pairbench.plugin.components import PairBatch
 from pairbench.seeds import member_seed
 from pairbench.training.acceleration import autocast, fast
 from pairbench.training.epoch_buffer import Gathered
-from pairbench.training.evaluation import Scores, metrics
+from pairbench.training.evaluation import Scores
+from pairbench.training.final_metrics import epoch_figures
 from pairbench.training.frozen_features import looked_up
 from pairbench.training.loop import Diverged, Outcome, RoundSplits, append_curve, average_of, finished, scored, weights
 from pairbench.training.optim import (
@@ -365,7 +366,8 @@ class Stacked:
     ) -> list[dict[str, float]]:
         sums, supervises = total.cpu(), self.config.loss.supervises_classes
         return [
-            metrics(
+            epoch_figures(
+                self.config.dataset.task,
                 Scores(logits[row], guesses[row] if supervises else None, float(sums[row]) / target.shape[1]),
                 target[row],
                 classes[row],

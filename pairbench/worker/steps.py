@@ -225,7 +225,8 @@ def train_unclaimed(job: Job, task: Task, folder: Path, cost: Profile, emit: Emi
         return
     with claimed(job, task, emit, wait=wait) as mine:
         if mine.rounds:
-            train(job, mine, pools, cost, emit, choice)
+            with contextlib.nullcontext() if heard() else _tells(task.config_index, emit):
+                train(job, mine, pools, cost, emit, choice)
 
 
 def choice_file(folder: Path, config_index: int) -> Path:
