@@ -257,6 +257,7 @@ def best(*arguments: str, limit: float, tries: int = 8) -> float:
 
 
 # Processor time, because other processes may hold the machine while this one waits.
+@pytest.mark.attack
 @pytest.mark.parametrize(("arguments", "limit"), [(["--help"], 0.4), (["list"], 0.8), (["leaderboard"], 0.8)])
 def test_what_only_looks_answers_at_once(arguments: list[str], limit: float) -> None:
     assert best(*arguments, limit=limit) < limit
