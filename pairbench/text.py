@@ -27,6 +27,12 @@ def _shown(char: str) -> str:
     return " " if category == "Zs" else char
 
 
+def one_line(what: str | BaseException) -> str:
+    """Text, or what an error says, on one line; the name of its type where an error says nothing."""
+    words = " ".join(str(what).split())
+    return type(what).__name__ if not words and isinstance(what, BaseException) else words
+
+
 def quoted(text: str) -> str:
     """`text` in single quotes, safe to print, short enough for one line."""
     return f"'{printable(text, 60)}'"

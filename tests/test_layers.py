@@ -268,3 +268,18 @@ def test_what_training_computes_with_is_part_of_the_key_of_a_result() -> None:
     inside = {module for module, path in MODULES.items() if path in known}
     used = {name.removeprefix("pairbench.") for path in known for name, _ in imports(path) if "pairbench." in name}
     assert {module for module in used if folder_of(module) in TORCH} <= inside
+
+
+# Each is done in one place; a second copy would forget what the first has learnt.
+ONCE = {
+    ".fsync(": {"store/atomic.py"},
+    "os.link(": {"store/atomic.py"},
+    ".flock(": {"store/locks.py"},
+    '" ".join(str(error)': {"plugin/registry.py"},
+}
+
+
+@pytest.mark.parametrize("call", ONCE)
+def test_what_is_done_in_one_place_has_no_second_copy(call: str) -> None:
+    places = {path.relative_to(ROOT / "pairbench").as_posix() for path in MODULES.values() if call in path.read_text()}
+    assert places == ONCE[call]

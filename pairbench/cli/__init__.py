@@ -122,7 +122,7 @@ def _close_output() -> None:
 
 def _explain(error: Exception) -> int:
     from pairbench.errors import InputError, PairbenchError
-    from pairbench.text import printable
+    from pairbench.text import one_line, printable
 
     kind = type(error).__name__
     if kind == "Abort":
@@ -134,12 +134,12 @@ def _explain(error: Exception) -> int:
         text = " ".join(error.format_message().replace("Value error, ", "").split())
         return _say(f"{printable(text, 500).rstrip('.')}. See --help.", 2)
     if isinstance(error, InputError):
-        return _say(printable(" ".join(str(error).split()), 1000), 2)
+        return _say(printable(one_line(error), 1000), 2)
     if isinstance(error, PairbenchError):
-        return _say(printable(" ".join(str(error).split()), 1000), 1)
+        return _say(printable(one_line(error), 1000), 1)
     if isinstance(error, OSError) and error.errno in _FULL:
         return _say(f"{error.strerror}. Mend that and run the same command again; finished rounds are kept.", 1)
-    text = printable(" ".join(f"{kind}: {error}".split()), 500)
+    text = printable(one_line(f"{kind}: {error}"), 500)
     return _say(f"pairbench itself failed ({text}). Run again with --traceback and report what it prints.", 1)
 
 

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pairbench.config.spec import literal, unquoted, written
 from pairbench.errors import SpecError
 from pairbench.plugin.components import Options
-from pairbench.text import printable, unknown
+from pairbench.text import one_line, printable, unknown
 
 Model = TypeVar("Model", bound=Options)
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
@@ -204,4 +204,4 @@ def _at(field: FieldInfo, location: tuple[int | str, ...]) -> str:
 
 def _reason(item: Any) -> str:
     text = str(item["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    return printable(" ".join(text.split()))
+    return printable(one_line(text))

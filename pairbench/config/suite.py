@@ -25,7 +25,7 @@ from pairbench.config.spec import MAX_GRID, expand, override, parse, repeated, s
 from pairbench.errors import SpecError
 from pairbench.plugin.metrics import known_metrics
 from pairbench.plugin.registry import Registry
-from pairbench.text import printable, quoted, unknown
+from pairbench.text import one_line, printable, quoted, unknown
 
 MAX_BYTES = 1_000_000
 MAX_RUNS = 1000
@@ -141,7 +141,7 @@ def read_suite(path: Path) -> Suite:
         value = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
         # Besides its own errors, tomllib passes on those of text that is not UTF-8 and of numbers that are too long.
-        reason = printable(" ".join(str(error).split()), 80)
+        reason = printable(one_line(error), 80)
         raise SpecError(f"suite {where}: not TOML ({reason}). Mend that line.") from None
     try:
         return _suite(path.stem, value)
@@ -222,7 +222,7 @@ def _text(value: dict[str, Any], key: str, where: str) -> str:
     text = value.get(key, "")
     if not isinstance(text, str):
         raise SpecError(f"{where}{key}: expected text.")
-    return " ".join(text.split())
+    return one_line(text)
 
 
 def _known(value: dict[str, Any], names: set[str], where: str) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pairbench.config.transform_calls import parsed_call
 from pairbench.errors import MismatchError
 from pairbench.plugin.dotted import imported, is_dotted
-from pairbench.text import printable
+from pairbench.text import one_line, printable
 
 
 class Transforms:
@@ -53,7 +53,7 @@ def check_transforms(calls: Sequence[str], image_shape: tuple[int, int, int]) ->
         except MismatchError:
             raise
         except Exception as error:  # noqa: BLE001 - a transform may raise anything over its options
-            reason = printable(" ".join(str(error).split()), 150)
+            reason = printable(one_line(error), 150)
             raise MismatchError(
                 f"train.transforms: {printable(call, 80)} cannot transform images {image_shape} ({reason}). "
                 "Change its options, or leave it out."
@@ -79,7 +79,7 @@ def _built(call: str) -> tuple[nn.Module, float | None]:
     except MismatchError:
         raise
     except Exception as error:  # noqa: BLE001 - a transform may raise anything over its options
-        reason = printable(" ".join(str(error).split()), 150)
+        reason = printable(one_line(error), 150)
         raise MismatchError(f"train.transforms: {printable(call, 80)}: {reason}. Mend its options.") from None
     whether = getattr(v2._transform, "_RandomApplyTransform")  # noqa: B009 - private, so mypy does not know it
     draws = getattr(type(made), "make_params", None) is not v2.Transform.make_params

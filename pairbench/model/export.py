@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
-import secrets
 import warnings
 from collections.abc import Callable, Generator
 from importlib.util import find_spec
@@ -24,7 +22,8 @@ from pairbench.config.run_config import canonical
 from pairbench.errors import DataError, PairbenchError, SpecError
 from pairbench.model.pair_tables import write_whole
 from pairbench.model.predictor import Model, Network
-from pairbench.text import printable
+from pairbench.store.atomic import draft_of
+from pairbench.text import one_line, printable
 
 TOLERANCE = 1e-4
 PAIRS = 256
@@ -73,24 +72,21 @@ def exported(model: Model, to: str, output: Path | None = None, pairs: Path | No
         raise SpecError(f"export --to onnx needs {missing[0]}. Run: pip install 'pairbench[onnx]'")
     images = _examples(model, pairs)
     graph = _Graph(model.network).eval()
-    temporary = path.parent / f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}{suffix}"
-    try:
+    with draft_of(path, suffix) as draft:
         try:
             with _quietly(), torch.no_grad():
-                (_to_onnx if to == "onnx" else _to_torch_export)(graph, images[:3], temporary, _told(model))
+                (_to_onnx if to == "onnx" else _to_torch_export)(graph, images[:3], draft, _told(model))
         except Exception as error:
-            reason = printable(" ".join(str(error).split()) or type(error).__name__, 300)
+            reason = printable(one_line(error), 300)
             raise ExportError(f"this model cannot be exported to {to}: {reason}") from error
-        run = _onnx_run(temporary) if to == "onnx" else _torch_run(temporary)
+        run = _onnx_run(draft) if to == "onnx" else _torch_run(draft)
         far = _difference(model, run, images)
         if not far <= TOLERANCE:
             raise ExportError(
                 f"the export to {to} answers otherwise than the model: logits differ by up to {far:.2g}, more than "
                 f"{TOLERANCE:g}. Nothing was written."
             )
-        write_whole(path, temporary.read_bytes())
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_whole(path, draft.read_bytes())
     shape = "uint8 (N, {}, {}, {}, {})".format(*images.shape[1:])
     return {
         "file": str(path),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 from pairbench.errors import StoreError
 from pairbench.plugin.pair_list import COLUMNS
 from pairbench.results.render import Document, Table
+from pairbench.store.atomic import replace_file
 from pairbench.text import printable
 
 
@@ -92,15 +91,7 @@ def write_whole(path: Path, content: bytes) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise StoreError(f"cannot write {printable(str(path), 120)}: {reason}.") from None
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        replace_file(path, content)
     except OSError as error:
         raise StoreError(f"cannot write {printable(str(path), 120)}: {error.strerror or error}.") from None

@@ -13,8 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pairbench
+from pairbench.store.atomic import replace_file
 from pairbench.store.record import SCHEMA, Digest, Record, group_of, key_of
 
 NAME = ".index"
@@ -295,11 +294,7 @@ def _read(folder: Path, verify: Verify, parsed: dict[Any, Any]) -> Block | None:
 
 def _write(folder: Path, value: dict[str, Any]) -> None:
     body = _text(value).encode()
-    temporary = folder / f"{NAME}.{os.getpid()}.{secrets.token_hex(4)}"
     # Whoever may read a store but not write to it still has the figures, only later.
     with contextlib.suppress(OSError):
-        try:
-            temporary.write_bytes(f"{_FORM} {hashlib.sha256(body).hexdigest()}\n".encode() + body)
-            temporary.replace(folder / NAME)
-        finally:
-            temporary.unlink(missing_ok=True)
+        content = f"{_FORM} {hashlib.sha256(body).hexdigest()}\n".encode() + body
+        replace_file(folder / NAME, content, sync=False)

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+
+@contextlib.contextmanager
+def waiting_for(path: Path) -> Iterator[None]:
+    """Wait for the lock on the file `path`, which is made where it is not there, and hold it within this block.
+
+    Where there are no locks (Windows, some file systems) nothing is waited for.
+    """
+    with path.open("a") as file:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class Claim:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
-import secrets
 import stat
 import struct
 from collections.abc import Mapping, Sequence
@@ -22,6 +20,7 @@ from pairbench.config.run_config import canonical, known_id, resolve
 from pairbench.config.spec import expand, parse, split_words
 from pairbench.errors import DataError, SpecError, StoreError
 from pairbench.plugin.registry import Registry
+from pairbench.store.atomic import replace_file, sync_folder
 from pairbench.store.record import Context, round_key
 from pairbench.store.store import Store
 from pairbench.text import printable
@@ -206,24 +205,10 @@ def keep(path: Path, content: bytes) -> None:
     Raises:
         StoreError: the folder cannot be written.
     """
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        if os.name != "nt":
-            handle = os.open(path.parent, os.O_RDONLY)
-            try:
-                with contextlib.suppress(OSError):
-                    os.fsync(handle)
-            finally:
-                os.close(handle)
+        replace_file(path, content)
+        sync_folder(path.parent)
     except OSError as error:
         raise StoreError(
             f"cannot keep model {printable(str(path), 120)}: {error.strerror or error}. "

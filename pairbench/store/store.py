@@ -7,13 +7,11 @@ writer wins, nothing is overwritten, and a reader never sees half a record. Resu
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import json
 import os
 import secrets
 import stat
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from typing import Any
 
 from pairbench.errors import SpecError, StoreError
 from pairbench.store import index
+from pairbench.store.atomic import draft_of, name_first, sync_folder, write_synced
 from pairbench.store.locks import Claim
 from pairbench.store.record import SCHEMA, STATUSES, Record, checksum, key_of, misshapen
 from pairbench.text import printable
@@ -31,7 +30,6 @@ DEFAULT_STORE = "pairbench-results"
 DRAFT_SECONDS = 3600
 _FIELDS = {"schema": int, "config": dict, "config_id": str, "round": int, "seed": int, "status": str}
 _PARTS = {"metrics": dict, "curves": dict, "cost": dict, "environment": dict, "provenance": dict}
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 @dataclass
@@ -216,7 +214,7 @@ class Store:
         with self._writing():
             if not path.parent.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _sync_folder(self.root)
+                sync_folder(self.root)
             return _publish(path, text.encode(), replace=replace)
 
     @contextlib.contextmanager
@@ -298,65 +296,14 @@ def _rename(path: Path, why: str) -> None:
 
 
 def _publish(path: Path, content: bytes, *, replace: bool) -> bool:
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with draft_of(path) as draft:
+        write_synced(draft, content)
         if replace:
             # Only now that the new record is on the disk: a full disk must not cost the old one its name.
             _rename(path, "superseded")
-        first = _link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+        first = name_first(draft, path)
+    sync_folder(path.parent)
     return first
-
-
-def _link(temporary: Path, path: Path) -> bool:
-    """Give `temporary` its final name unless that is taken; whether it was free."""
-    try:
-        os.link(temporary, path)
-        return True
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-    # No hard links here (some network and FAT file systems): writers take turns, and the first finds the name free.
-    with _turn(path.parent):
-        if path.exists():
-            return False
-        temporary.rename(path)
-        return True
-
-
-@contextlib.contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    """Hold a lock on `folder` that ends with this process; Windows needs none, since it renames to free names alone."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    with (folder / ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        # Some file systems have no way to sync a folder; the record itself is synced.
-        if error.errno not in {errno.EINVAL, errno.EBADF, *_NO_LINKS}:
-            raise
-    finally:
-        os.close(handle)
 
 
 def _plain(path: Path) -> dict[str, Any]:

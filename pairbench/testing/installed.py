@@ -13,7 +13,7 @@ from pairbench.plugin.selection import normal
 from pairbench.results.render import Document, Table
 from pairbench.testing.checks import Subject
 from pairbench.testing.kit import examine
-from pairbench.text import quoted, unknown
+from pairbench.text import one_line, quoted, unknown
 
 Told = Callable[[str], None]
 
@@ -117,5 +117,5 @@ def _row(component: str, distribution: str, check: str, result: str, message: st
         "distribution": distribution,
         "check": check,
         "result": result,
-        "message": " ".join(message.split()),
+        "message": one_line(message),
     }

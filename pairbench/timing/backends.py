@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pairbench.kernels.finding import make_fast
 from pairbench.model.pair_model import PairModel
+from pairbench.text import one_line
 
 # The largest difference in a logit, as a share of the largest logit (or of 1), that rounding explains.
 TOLERANCE = {
@@ -60,7 +61,7 @@ def mode_of(name: str, model: PairModel, example: Tensor) -> Answer:
     except Unavailable:
         raise
     except Exception as error:
-        raise Unavailable(" ".join(f"{type(error).__name__}: {error}".split())[:160]) from error
+        raise Unavailable(one_line(f"{type(error).__name__}: {error}")[:160]) from error
 
 
 def checked(name: str, answer: Answer, model: PairModel, images: Tensor) -> float:

@@ -6,14 +6,13 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
@@ -22,7 +21,10 @@ from pairbench.environment import machine, user_cache
 from pairbench.errors import MismatchError
 from pairbench.kernels.matrix import has_matrices
 from pairbench.model.pair_model import PairModel, build_model
+from pairbench.store.atomic import replace_file
+from pairbench.store.locks import waiting_for
 from pairbench.store.record import core_source
+from pairbench.text import one_line
 from pairbench.training.acceleration import has_ways
 from pairbench.training.loop import Loop, Outcome, RoundSplits
 from pairbench.training.sampling import batch_slices
@@ -97,8 +99,7 @@ def settle(
     chosen = remembered(path)
     if chosen is not None:
         return chosen
-    with path.with_suffix(".lock").open("w", encoding="utf-8") as lock:
-        _wait_for(lock)
+    with waiting_for(path.with_suffix(".lock")):
         chosen = remembered(path)
         if chosen is None:
             known = _known(config, device)
@@ -141,13 +142,6 @@ def one_by_one(config: RunConfig, reason: str) -> Choice:
     return Choice("loop", precision, config.train.compile == "on", reason)
 
 
-def _wait_for(lock: IO[str]) -> None:
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
-
-        fcntl.flock(lock, fcntl.LOCK_EX)
-
-
 def remembered(path: Path) -> Choice | None:
     """The choice that `remember` wrote to `path`; None where the file is missing, damaged, or another one's."""
     try:
@@ -159,10 +153,9 @@ def remembered(path: Path) -> Choice | None:
 
 def remember(choice: Choice, path: Path) -> None:
     """Write `choice` to `path`, whole or not at all."""
-    draft = path.with_suffix(f".{os.getpid()}.part")
     content = asdict(choice)
-    draft.write_text(json.dumps({"choice": content, "checksum": _checksum(path, content)}), encoding="utf-8")
-    draft.replace(path)
+    text = json.dumps({"choice": content, "checksum": _checksum(path, content)})
+    replace_file(path, text.encode(), sync=False)
 
 
 def _checksum(path: Path, content: Any) -> str:
@@ -399,5 +392,5 @@ def _median(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
 
 
 def _line(error: BaseException) -> str:
-    words = " ".join(str(error).split()) or type(error).__name__
+    words = one_line(error)
     return words if len(words) <= 160 else words[:157] + "..."

@@ -14,7 +14,7 @@ from torch.optim import Optimizer, lr_scheduler
 from pairbench.config.run_config import TrainOptions
 from pairbench.errors import MismatchError
 from pairbench.plugin.dotted import imported, is_dotted
-from pairbench.text import did_you_mean, printable, quoted
+from pairbench.text import did_you_mean, one_line, printable, quoted
 
 # These need more than a gradient and a step: a closure, second derivatives, sparse gradients.
 _REFUSED = {"lbfgs", "adahessian", "sparseadam", "optimizer"}
@@ -301,4 +301,4 @@ def _timm_schedule(train: TrainOptions, optimizer: Optimizer) -> Schedule:
 
 
 def _one_line(error: Exception) -> str:
-    return printable(" ".join(str(error).split()), 160).rstrip(".")
+    return printable(one_line(error), 160).rstrip(".")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pairbench.plugin.components import Component
 from pairbench.testing.kit import broken
 from pairbench.testing.network_checks.probes import Probe, isolated, served
+from pairbench.text import one_line
 
 EXAMPLES = 5
 ROUNDS = 3
@@ -120,7 +121,7 @@ def stacked_rounds_equal_separate_ones(recipe: Component) -> None:
     try:
         outputs, gradients = _together(probe, modules, inputs)
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error)[:160]
         raise broken(
             f"its rounds cannot be stacked with torch.func.vmap ({type(error).__name__}: {reason})",
             "Avoid .item(), branches on values, assignments to buffers, and classes that build makes anew; or say that "
@@ -159,7 +160,7 @@ def saved_weights_give_equal_outputs(recipe: Component) -> None:
     try:
         other.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error)[:160]
         raise broken(
             f"another module refuses its state_dict: {reason}", "Make the same layers in every build"
         ) from error

@@ -12,6 +12,7 @@ from pairbench.errors import MismatchError
 from pairbench.plugin.components import ComparisonHead, Encoder, LossStrategy, PairTask
 from pairbench.testing.kit import ConformanceError, broken
 from pairbench.testing.network_checks.probes import EncoderProbe, HeadProbe, LossProbe, Probe, isolated, probes, served
+from pairbench.text import one_line
 
 EXAMPLES = 3
 SURE = 10.0
@@ -128,7 +129,7 @@ def _output(probe: Probe, module: nn.Module, what: str) -> Any:
 
 def _raised(what: str, error: Exception) -> ConformanceError:
     return broken(
-        f"{what} raised {type(error).__name__}: {' '.join(str(error).split())[:200]}",
+        f"{what} raised {type(error).__name__}: {one_line(error)[:200]}",
         "Serve them, or raise MismatchError in build and name the mend",
     )
 
