@@ -179,7 +179,7 @@ def test_a_run_in_this_process_picks_up_what_another_has_claimed(tmp_path: Path,
     from pairbench.execution.runner import make_plan
 
     words = (*tiny.SPECS, "train.rounds=3", "train.epochs=1")
-    (member,) = make_plan(words, registry=tiny_registry).members
+    (member,) = make_plan(words, registry=tiny_registry).configs
     store, key = Store(tmp_path), member.round_keys()[1]
     claim = store.claim(member.config.config_id, 1, key)
     assert claim is not None

@@ -177,7 +177,7 @@ def test_rounds_that_failed_are_trained_again_only_when_asked(tmp_path: Path, ti
     from pairbench.execution.runner import make_plan
 
     words = (*tiny.SPECS, "train.rounds=3", "train.epochs=1")
-    (member,) = make_plan(words, registry=tiny_registry).members
+    (member,) = make_plan(words, registry=tiny_registry).configs
     error = {"reason": "boom", "traceback": "Traceback: boom"}
     failure = simulated_record(member.config, 1, {}, context=member.context, status="failed", cost={}, error=error)
     Store(tmp_path).write(failure)
