@@ -237,7 +237,7 @@ def test_ctrl_c_is_no_fault_and_has_a_code_of_its_own(cli: Cli, monkeypatch: pyt
     monkeypatch.setattr(pairbench, "run", interrupted)
     code, out, err = cli("run", "encoder=mlp")
     assert (code, out) == (130, "")
-    assert err == "interrupted. Finished rounds are kept: run the same command again to go on.\n"
+    assert err == "interrupted. Finished rounds are saved: run the same command again to continue.\n"
 
 
 def test_a_store_that_cannot_be_written_stops_with_code_1(cli: Cli, store: Store, tiny_registry: Registry) -> None:
@@ -339,7 +339,7 @@ def test_doctor_ends_with_1_where_something_is_broken(cli: Cli, filled: Store, m
     next(filled.root.rglob("*.json")).write_text("{")
     code, out, _ = cli("doctor")
     assert code == 1
-    assert "something above needs mending" in out
+    assert "problems found, see above" in out
 
 
 @pytest.mark.usefixtures("filled")

@@ -40,7 +40,7 @@ def epoch(number: int, accuracy: float | None = 0.5, loss: float = 0.25, index: 
         (RUN, "training 2 rounds of 1 config on 2 workers"),
         (RunStarted(("a", "b"), (1, 0), (3, 3), 1), "training 1 round of 1 config on 1 worker"),
         (RunStarted(("a", "b"), (4, 5), (3, 3), 0), "training 9 rounds of 2 configs in this process"),
-        (RunStarted(("a",), (0,), (3,), 2), "every round is in the store already; taking timings"),
+        (RunStarted(("a",), (0,), (3,), 2), "every round is in the store already; measuring speed"),
     ],
 )
 def test_the_opening_says_what_is_about_to_happen(run: RunStarted, line: str) -> None:

@@ -143,7 +143,7 @@ def test_check_names_a_plugin_that_cannot_be_loaded(
     assert invoke(["plugin", "check", "torn"]) == 1
     out = capsys.readouterr().out
     assert "OSError: torn in two" in out
-    assert "something above needs mending" in out
+    assert "problems found, see above" in out
 
 
 def test_check_offers_the_nearest_plugin(install_plugin: Install, capsys: pytest.CaptureFixture[str]) -> None:
