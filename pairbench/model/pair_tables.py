@@ -1,4 +1,4 @@
-"""A user's pairs as a CSV file, and what a model says of them as a table and as plain values."""
+"""Reads pairs from a CSV file, and formats a model's answers as a table, as CSV and as plain values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = ("first", "second", "third")
 
 @dataclass(frozen=True)
 class Said:
-    """What a model says of one row: its number (from 1, below the header), the images as written, and the answer."""
+    """A model's answer for one row: its number (from 1, below the header), the images as written, and the answer."""
 
     row: int
     images: tuple[str, ...]
@@ -38,9 +38,9 @@ def read_pairs(path: Path, views: int) -> list[tuple[str, ...]]:
     """
     shown, wanted = printable(str(path), 120), COLUMNS[:views]
     try:
-        # A pipe or a device may never end.
+        # A pipe or a device may be endless.
         if not _is_regular(path):
-            raise DataError(f"{shown} is no file. Name a CSV file.")
+            raise DataError(f"{shown} is not a file. Name a CSV file.")
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
             header = [name.strip() for name in next(reader, [])]
@@ -59,7 +59,7 @@ def read_pairs(path: Path, views: int) -> list[tuple[str, ...]]:
     except OSError as error:
         raise DataError(f"{shown} cannot be read ({error.strerror or error}). Name a CSV file.") from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{shown} is no CSV file in UTF-8 ({printable(str(error), 100)}). Save it as one.") from None
+        raise DataError(f"{shown} is not a CSV file in UTF-8 ({printable(str(error), 100)}). Save it as one.") from None
     if not rows:
         raise DataError(f"{shown} has no rows: expected at least one below the header.")
     return rows
@@ -69,7 +69,7 @@ def _is_regular(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except ValueError:
-        # No path of this system.
+        # Not a valid path on this system.
         return False
 
 
@@ -116,20 +116,20 @@ def to_csv(said: Sequence[Said], outcomes: Sequence[str]) -> str:
     writer.writerow(["row", *COLUMNS[:views], "answer", *(f"probability_{name}" for name in outcomes)])
     for one in said:
         names = [printable(name, 1000) for name in one.images]
-        # What a spreadsheet would take for a formula is kept from being one.
+        # Escape text that a spreadsheet would read as a formula.
         names = [f"'{name}" if name[:1] in ("=", "+", "-", "@") else name for name in names]
         writer.writerow([one.row, *names, one.answer, *(repr(one.probabilities[name]) for name in outcomes)])
     return text.getvalue()
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that the user named, whole or not at all; a pipe or a device is written to and stays what it is.
+    """Write a file that the user named, atomically; a pipe or a device is written to directly.
 
     Raises:
         StoreError: it cannot be written.
     """
     try:
-        # A link keeps pointing where it does.
+        # Write to the target of a link and leave the link.
         path = path.resolve()
         if path.exists() and not path.is_file():
             path.write_bytes(content)
