@@ -198,7 +198,7 @@ def test_a_head_and_a_loss_that_do_not_fit_are_refused_before_anything_trains(cl
     code, out, err = cli("run", "encoder=cnn", "encoder.embedding_dim=64", "loss=aux", *HERE)
     assert (code, out) == (2, "")
     assert err == (
-        "loss 'aux' reads each embedding as class logits, so its size must be 10, the number of classes, got 64. "
+        "loss 'aux' uses each embedding as class logits, so its size must be 10, the number of classes, got 64. "
         "Set encoder.embedding_dim=10 or loss.classifier=linear.\n"
     )
     assert store.read().records == []
@@ -500,7 +500,7 @@ def test_a_suite_of_the_users_own_can_be_run_in_part_with_other_words(cli: Cli, 
     code, out, _ = cli(*arguments)
     assert code == 0
     assert "B [/red]" in out
-    assert "Beside the published figures" in out
+    assert "Compared with published figures" in out
 
 
 BROKEN = '''

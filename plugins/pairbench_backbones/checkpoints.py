@@ -1,4 +1,4 @@
-"""Local checkpoints: read without running code, unwrapped, and laid into a network tensor by tensor."""
+"""Local checkpoints: read without running code, unwrapped, and loaded into a network tensor by tensor."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 State = dict[str, "Tensor"]
-# What training scripts lay their weights under, the averaged ones first, as timm does.
+# The keys under which training scripts store weights, averaged ones first, as in timm.
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "module")
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
-# Wrappers inside wrappers; a pickle may put one inside itself.
+# The depth of nested wrappers; a pickle may contain itself.
 MOST_WRAPPERS = 10
 
 
@@ -36,7 +36,7 @@ def file_digest(path: str) -> str:
         raise _unreadable(path, error.strerror or str(error)) from None
 
 
-# The stamps are there to be part of what is remembered: a file that is replaced is hashed again.
+# The stamps are part of the cache key: a replaced file is hashed again.
 @lru_cache(maxsize=32)
 def _hashed(file: Path, *stamps: int) -> str:  # noqa: ARG001
     with file.open("rb") as content:
@@ -47,7 +47,7 @@ def read_state(path: str) -> State:
     """The tensors of the checkpoint at `path` by name, without the wrappers of training scripts.
 
     Raises:
-        DataError: it is missing, damaged, or more than tensors.
+        DataError: it is missing, damaged, or contains more than tensors.
     """
     file = _found(path)
     try:
@@ -60,7 +60,7 @@ def read_state(path: str) -> State:
 
 
 def lay_into(net: nn.Module, state: Mapping[str, Tensor], classifiers: Sequence[str], path: str, model: str) -> None:
-    """Give `net` the weights `state`; those of `classifiers`, which it does not have, are left out.
+    """Give `net` the weights `state`; those of `classifiers`, which it does not have, are ignored.
 
     Raises:
         MismatchError: a tensor is missing, unknown or of another shape.
@@ -105,7 +105,7 @@ def _found(path: str) -> Path:
 def _unreadable(path: str, reason: str) -> DataError:
     return DataError(
         f"checkpoint '{path}' cannot be read ({reason}): expected safetensors, or tensors saved by torch. "
-        "Save its state_dict anew."
+        "Save its state_dict again."
     )
 
 
@@ -113,9 +113,9 @@ def _reason(error: Exception) -> str:
     import pickle
 
     if isinstance(error, pickle.UnpicklingError):
-        # torch's own words go on for a paragraph, about how to run the code after all.
+        # torch's own message is a paragraph about how to run the code after all.
         asks = any(word in str(error) for word in ("GLOBAL", "REDUCE", "Unsupported", "weights_only"))
-        return "it asks to run code, or is damaged" if asks else "it is damaged"
+        return "it tries to run code, or is damaged" if asks else "it is damaged"
     words = " ".join(str(error).split()) or type(error).__name__
     return words if len(words) <= 120 else words[:117] + "..."
 
@@ -138,7 +138,7 @@ def _torch(file: Path) -> Any:
 
 
 def _check_archive(file: Path) -> None:
-    """Refuse an archive that would unpack to far more than it takes on disk; torch compresses nothing."""
+    """Reject an archive that would unpack to far more than its size on disk; torch does not compress."""
     with file.open("rb") as content:
         if content.read(2) != b"PK":
             return
@@ -162,7 +162,7 @@ def _unwrapped(content: Any, path: str) -> State:
     if isinstance(content, Mapping):
         state = {str(name): item for name, item in content.items() if isinstance(item, Tensor)}
     if not state:
-        raise _unreadable(path, "it holds no tensors by name")
+        raise _unreadable(path, "it contains no named tensors")
     while prefix := next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in state)), None):
         state = {name.removeprefix(prefix): item for name, item in state.items()}
     return state

@@ -1,4 +1,4 @@
-"""The layout of class folders: which classes, which files, and which split where the folders say."""
+"""The layout of class folders: classes, files and, if the folders say so, splits."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def class_names(path: str) -> list[str]:
     if len(names) < 2:
         where = printable(path, 200)
         raise DataError(
-            f"{where} has {len(names)} class folders: expected one for each class, two at least. Mend dataset.path."
+            f"{where} has {len(names)} class folders: expected one for each class, at least two. Fix dataset.path."
         )
     return sorted(names, key=natural)
 
 
 def listing(path: str, classes: list[str]) -> Table:
-    """All images below the class folders, as a table with one file a row.
+    """All images in the class folders, as a table with one file per row.
 
     Raises:
-        DataError: a path leads outside, or there is no image.
+        DataError: a path leads outside the folder, or there is no image.
     """
     import numpy as np
 
@@ -64,7 +64,7 @@ def listing(path: str, classes: list[str]) -> Table:
     if not names:
         raise DataError(f"{source}: no image in the class folders. Expected files such as .png and .jpg.")
     content = hashlib.sha256("\0".join([*classes, "", *names]).encode("utf-8", "surrogateescape"))
-    note = f"{source}: files without the suffix of an image are ignored ({ignored})"
+    note = f"{source}: files without an image suffix are ignored ({ignored})"
     return Table(
         source=source,
         names=names,
@@ -82,12 +82,12 @@ def listing(path: str, classes: list[str]) -> Table:
 
 
 def _folders(folder: Path) -> dict[str, Path]:
-    """The folders in a folder that are not hidden, by name."""
+    """The visible folders in a folder, by name."""
     try:
         return {entry.name: Path(entry.path) for entry in os.scandir(folder) if _counts(entry)}
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no path"
-        raise DataError(f"{named(str(folder))} cannot be listed ({reason}). Mend dataset.path.") from None
+        raise DataError(f"{named(str(folder))} cannot be listed ({reason}). Fix dataset.path.") from None
 
 
 def _counts(entry: os.DirEntry[str]) -> bool:
@@ -95,13 +95,13 @@ def _counts(entry: os.DirEntry[str]) -> bool:
 
 
 def _splits(top: dict[str, Path]) -> list[str]:
-    """The folders that are splits: all of them are called so, and one is for training; else none is."""
+    """The split folders, if all folders have names of splits and one is train; otherwise none."""
     found = [SPLIT_NAMES.get(name.lower()) for name in top]
     return list(top) if 0 in found and None not in found and len(set(found)) == len(found) > 1 else []
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """The files below a folder that are not hidden, sorted; links to folders are not followed."""
+    """The visible files in a folder tree, sorted; links to folders are not followed."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural)
         for name in sorted(files, key=natural):

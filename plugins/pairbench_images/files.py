@@ -1,4 +1,4 @@
-"""Files inside a folder: which path is safe to open, and what a file's content is known by."""
+"""Files inside a folder: checks which paths are safe to open, and digests their contents."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pairbench_images import cache
 from pairbench_images.naming import cores
 
 MAX_BYTES = 2**30
-# A file that changed this shortly ago may change again without its times telling.
+# A file that changed this recently may change again without a visible change of its times.
 _SETTLED_NS = 2 * 10**9
 _AT_ONCE = 512
 
 
 class UnusableError(Exception):
-    """A file that cannot be used; the message is the reason in a few words."""
+    """A file that cannot be used; the message is a short reason."""
 
 
 class OutsideError(Exception):
@@ -34,14 +34,14 @@ class OutsideError(Exception):
 
 
 class Root:
-    """A folder that no path leads out of, symbolic links followed."""
+    """A folder that no path may leave, even through symbolic links."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = os.path.realpath(folder)
         self._parents: dict[str, str] = {}
 
     def inside(self, name: str) -> str:
-        """The absolute path of the file that is called `name` in this folder; the file need not be there.
+        """The absolute path of the file `name` in this folder; the file need not exist.
 
         Raises:
             OutsideError: the path is absolute, has a `..`, or leads out of the folder by a symbolic link.
@@ -64,14 +64,14 @@ class Root:
 
 
 def opened(path: str) -> BufferedReader:
-    """The regular file at `path`, open for reading; never waits for a pipe or a device.
+    """The regular file at `path`, opened for reading; never blocks on a pipe or a device.
 
     Raises:
-        UnusableError: there is no such file, it is no regular file, or it may not be read.
+        UnusableError: there is no such file, it is no regular file, or it is not readable.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        # Asked before it is opened too, since opening a device may have effects.
+        # Checked also before opening, since opening a device may have side effects.
         _check(Path(path).stat())
         handle = os.open(path, flags | getattr(os, "O_NOCTTY", 0))
     except (OSError, ValueError) as error:
@@ -97,20 +97,20 @@ def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "is missing"
     if isinstance(error, PermissionError):
-        return "may not be read"
+        return "is not readable"
     return printable(getattr(error, "strerror", None) or str(error), 80)
 
 
 @dataclass
 class Contents:
-    """What files hold: for each a digest of its content, b"" where it cannot be read, with the reason."""
+    """The digest of each file's content, b"" if it cannot be read, with the reason."""
 
     digests: list[bytes] = field(default_factory=list)
     unusable: dict[int, str] = field(default_factory=dict)
 
 
 def contents(paths: Sequence[str]) -> Contents:
-    """The digest of each file; one that has not changed since it was last read is not read again."""
+    """The digest of each file; unchanged files are not read again."""
     found = Contents()
     known = _Known()
     with ThreadPoolExecutor(cores()) as threads, known:
@@ -131,7 +131,7 @@ Stamp = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class _Answer:
-    """What was found about one file; stamp is None where its digest was known already."""
+    """The finding for one file; stamp is None if its digest was already known."""
 
     path: str
     digest: bytes = b""
@@ -161,7 +161,7 @@ def _blake() -> hashlib.blake2b:
 
 
 class _Known:
-    """Digests of files by path, size, times and inode, kept on disk; damage or a missing file only cost time."""
+    """Digests of files by path, size, times and inode, cached on disk; a damaged or missing cache only costs time."""
 
     def __init__(self) -> None:
         self._file = cache.folder() / "digests.sqlite"
@@ -175,7 +175,7 @@ class _Known:
         except sqlite3.OperationalError:
             self._base = None
         except sqlite3.DatabaseError:
-            # Not a database any more.
+            # The database is damaged.
             with suppress(OSError, sqlite3.Error):
                 self._file.unlink()
                 self._base = self._open()
@@ -199,7 +199,7 @@ class _Known:
         return base
 
     def of(self, paths: Sequence[str]) -> Iterator[tuple[Stamp, bytes] | None]:
-        """What is known of each path, or None."""
+        """The cached entry of each path, or None."""
         rows: dict[str, tuple[Stamp, bytes]] = {}
         if self._base is not None:
             names = [path for path in paths if path.isprintable()]
@@ -215,9 +215,9 @@ class _Known:
         return (rows.get(path) for path in paths)
 
     def keep(self, answer: _Answer) -> None:
-        """Remember a digest."""
+        """Store a digest."""
         assert answer.stamp is not None
-        # A name that is no text, or has letters that a database may change, is read anew each time.
+        # A name that is not valid text, or that a database may alter, is not cached.
         if answer.path.isprintable() and all(-(2**63) <= number < 2**63 for number in answer.stamp):
             self._new.append(
                 (answer.path, *answer.stamp, answer.digest, _sum(answer.path, answer.stamp, answer.digest))

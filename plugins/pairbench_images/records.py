@@ -1,4 +1,4 @@
-"""The records of a CSV file, read strictly: what is wrong is told with its row."""
+"""The records of a CSV file, parsed strictly: errors name their row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Records:
     """A CSV file with a header, whose records can be read once.
 
     header: the names of the columns.
-    content: once all are read, a digest of the file.
+    content: a digest of the file, once all records are read.
     """
 
     path: Path
@@ -36,15 +36,15 @@ class Records:
         """The file's name, for messages."""
         return printable(self.path.name, 60)
 
-    def wrong(self, what: str, mend: str = "Mend that row.") -> DataError:
-        """The error of the row that is being read."""
-        return DataError(f"{self.name}, row {self.row}: {what} {mend}")
+    def wrong(self, what: str, fix: str = "Fix that row.") -> DataError:
+        """The error for the current row."""
+        return DataError(f"{self.name}, row {self.row}: {what} {fix}")
 
     def column(self, name: str, option: str, *, needed: bool = True) -> int | None:
         """The place of a column.
 
         Raises:
-            DataError: it is needed and not there.
+            DataError: it is required and missing.
         """
         if name in self.header:
             return self.header.index(name)
@@ -60,13 +60,13 @@ class Records:
         """Each record after the header; `row` is its number.
 
         Raises:
-            DataError: the file is missing, not UTF-8, or no CSV of one width.
+            DataError: the file is missing, not UTF-8, or not CSV with a fixed number of fields.
         """
         try:
             stream = opened(str(self.path))
         except UnusableError as error:
             raise DataError(
-                f"{printable(str(self.path), 200)} {error}: expected a CSV file. Mend dataset.path."
+                f"{printable(str(self.path), 200)} {error}: expected a CSV file. Fix dataset.path."
             ) from None
         digest = hashlib.sha256()
         with stream:
@@ -80,13 +80,13 @@ class Records:
                 self.row += 1
                 raise self.wrong(f"cannot be read as CSV ({printable(str(error), 80)}).") from None
         if not self.header:
-            raise DataError(f"{self.name} is empty: expected a header and a row for each pair. Mend dataset.path.")
+            raise DataError(f"{self.name} is empty: expected a header and a row for each pair. Fix dataset.path.")
         self.content = digest.hexdigest()
 
     def _checked(self, fields: list[str]) -> bool:
         """Whether these are the fields of a record; the first are the header's."""
         if any("\0" in text for text in fields):
-            raise self.wrong("a NUL byte, which no text has.", "Save the file as plain UTF-8.")
+            raise self.wrong("a NUL byte, which is not allowed in text.", "Save the file as plain UTF-8.")
         if self.header:
             if fields and len(fields) != len(self.header):
                 raise self.wrong(f"{len(fields)} fields: expected {len(self.header)}, as in the header.")
