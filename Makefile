@@ -8,7 +8,8 @@ check:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
+	$(BIN)/pytest -m attack
 
 # Writes the reference pages and the output of quick commands, then builds the site into site/.
 docs:

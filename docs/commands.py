@@ -99,7 +99,7 @@ def page() -> str:
             written = ", ".join(f"`{item}`" for item in spellings(name, kind, info))
             value = told[1] if told else shown_default(default)
             takes = "" if kind is bool else expects(kind, info) + f"; default {value}" * bool(value)
-            takes = "on where neither is named" if kind is bool and default else takes
+            takes = "on by default" if kind is bool and default else takes
             options.append(f"- **{written}**: {text}" + (f" *{sentence(takes, name)}*" if takes else ""))
         summary = sentence(inspect.cleandoc(function.__doc__ or "").split("\n\n")[0], called)
         parts.append(f"## `{words or called}`\n\n{summary}\n\n```text\n{usage}\n```")

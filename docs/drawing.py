@@ -62,39 +62,41 @@ class Drawing:
 
 
 def flow() -> str:
-    """A run, from its words to its table."""
-    picture = Drawing(900, 430, "How a run flows: words, settings, config, plan, worker processes, store, tables")
+    """A run, from its words to its tables, with the folder of pairbench/ that does each step."""
+    picture = Drawing(900, 430, "How a run flows: words, settings, configs, plan, worker processes, store, tables")
     steps = [
-        (20, "words", "encoder=cnn,deep_cnn\nloss=aux", "plain"),
-        (240, "settings", "one for each\npoint of the grid", "light"),
-        (460, "configs", "checked, complete\nevery option known", "light"),
-        (680, "plan", "rounds that the store\ndoes not have", "light"),
+        (20, "words", "encoder=cnn,deep_cnn\nloss=aux", "plain", "cli/"),
+        (240, "settings", "one dictionary for\neach point of the grid", "light", "config/"),
+        (460, "configs", "validated, with\nall defaults", "light", "config/"),
+        (680, "plan", "the rounds that are\nnot in the store yet", "light", "execution/"),
     ]
-    for number, (x, name, text, fill) in enumerate(steps):
+    for number, (x, name, text, fill, folder) in enumerate(steps):
         picture.box(x, 50, 180, 84, f"{name}\n{text}", fill)
+        picture.words(x + 90, 38, folder)
         if number:
             picture.arrow((x - 38, 92), (x - 2, 92))
-    picture.words(130 + 90, 36, "spec")
-    picture.words(350 + 90, 36, "config")
-    picture.words(570 + 90, 36, "plan")
     picture.dashed(470, 176, 410, 110)
-    picture.words(456, 212, "worker processes:", anchor="end", bold=True)
-    picture.words(456, 232, "torch lives here,", anchor="end")
-    picture.words(456, 252, "and only here", anchor="end")
+    picture.words(456, 196, "worker processes", anchor="end", bold=True)
+    picture.words(456, 216, "worker/, data/, model/,", anchor="end")
+    picture.words(456, 236, "training/, timing/:", anchor="end")
+    picture.words(456, 256, "only these import torch", anchor="end")
     for x in (490, 620, 750):
-        picture.box(x, 210, 112, 62, "round\ntrain, test", "torch")
+        picture.box(x, 210, 112, 62, "round\ntrain, evaluate", "torch")
         picture.arrow((770, 136), (770, 156), (x + 56, 156), (x + 56, 206))
         picture.arrow((x + 56, 274), (x + 56, 316))
-    picture.box(480, 320, 400, 76, "store\none immutable JSON file for each round", "store")
+    picture.box(480, 320, 400, 76, "records\none immutable JSON file per round", "store")
+    picture.words(680, 414, "store/")
     picture.arrow((478, 358), (402, 358))
     picture.box(220, 320, 180, 76, "statistics\nmeans, intervals,\npaired tests", "light")
+    picture.words(310, 414, "results/")
     picture.arrow((218, 358), (202, 358))
-    picture.box(20, 320, 180, 76, "tables\nterminal, Markdown,\nCSV, JSON", "light")
+    picture.box(20, 320, 180, 76, "output\ntables, CSV, JSON,\nplots, one HTML file", "light")
+    picture.words(110, 414, "results/, cli/")
     picture.arrow((880, 358), (890, 358), (890, 92), (864, 92))
-    picture.words(20, 192, "Plugins bring", anchor="start", bold=True)
-    picture.words(20, 212, "datasets, encoders, heads, losses,", anchor="start")
-    picture.words(20, 232, "suites, and hooks that are told", anchor="start")
-    picture.words(20, 252, "of each round and epoch.", anchor="start")
+    picture.words(20, 196, "Plugins provide", anchor="start", bold=True)
+    picture.words(20, 216, "components, suites, metrics,", anchor="start")
+    picture.words(20, 236, "executors, accelerators,", anchor="start")
+    picture.words(20, 256, "trackers", anchor="start")
     return picture.svg()
 
 

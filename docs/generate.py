@@ -1,6 +1,7 @@
 """Writes the reference pages from the code: `python docs/generate.py`, or `--check` to name those that are not current.
 
-A command, option, component, hook, exit code, environment variable or record field that has no description stops it.
+It stops at a command, option, component, hook, exit code, environment variable, record field or public name that has
+no description.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import re
 import sys
 from dataclasses import fields
 from fnmatch import fnmatch
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 sys.path.insert(0, str(Path(__file__).parent))  # its neighbour, also where a test imports this file
 
 import commands
+import python_examples
+import python_page
 import texts
 from words import UndescribedError, sentence, table
 
@@ -36,8 +38,9 @@ def pages() -> dict[str, str]:
         "reference/suites.md": suites(),
         "reference/exit-codes.md": exit_codes(),
         "reference/environment.md": environment(),
+        "reference/metrics.md": metrics(),
         "reference/record.md": record(),
-        "reference/python.md": python_api(),
+        "reference/python.md": python_page.page(),
     }
     made |= {f"reference/{slot}.md": components(slot) for slot in ("dataset", "encoder", "head", "loss")}
     return {path: f"{MARK}\n\n{text.strip()}\n" for path, text in sorted(made.items())}
@@ -134,14 +137,16 @@ def hooks() -> str:
 
 def conformance() -> str:
     """Every check of the conformance kit."""
+    from pairbench import testing
     from pairbench.plugin.components import INTERFACES
-    from pairbench.testing import CHECKS
 
     rows = []
-    for check in CHECKS:
+    for check in (*testing.CHECKS, *testing.TRACKER_CHECKS):
         slots = "all" if set(check.slots) == set(INTERFACES) else ", ".join(check.slots)
         rows.append([f"`{check.name}`", slots, sentence(check.text, check.name)])
     parts = [texts.CONFORMANCE, table(["check", "of", "the rule"], rows), texts.CONFORMANCE_AFTER]
+    for name, example in python_examples.TESTING.items():
+        parts += python_page.entry(name, getattr(testing, name), example)
     return "\n\n".join(parts)
 
 
@@ -196,48 +201,56 @@ def described_paths(value: dict[str, Any], known: dict[str, str]) -> list[list[s
     return [[f"`{pattern}`", text] for pattern, text in patterns.items()]
 
 
+def metrics() -> str:
+    """Every bundled metric, with what brings it."""
+    from pairbench.plugin.metrics import known_metrics
+
+    rows = []
+    for name, found in known_metrics().items():
+        if found.origin.distribution != "pairbench":
+            continue
+        spec = found.spec
+        better = ("higher" if spec.higher_is_better else "lower") if spec.ranks else "neither"
+        shown = [word for word, so in (("in curves", spec.each_epoch), ("aside", spec.aside)) if so]
+        traits = [better, *(["percent"] if spec.percent else []), *shown]
+        home = found.origin.plugin or "core"
+        rows.append([f"`{name}`", sentence(spec.text, name), ", ".join(spec.needs), ", ".join(traits), home])
+    columns = ["metric", "what it is", "needs", "better, and how it is shown", "from"]
+    return f"{texts.METRICS}\n\n{table(columns, rows)}"
+
+
+def record_fields() -> dict[str, str]:
+    """What each field of a record is, by its pattern."""
+    from pairbench.plugin.components import TaskKind
+    from pairbench.plugin.core_metrics import CORE
+
+    kinds = {spec: next((f"For {need}: " for need in spec.needs if need in get_args(TaskKind)), "") for spec in CORE}
+    return {f"metrics.{spec.name}": f"{kinds[spec]}{spec.text}" for spec in CORE} | texts.RECORD_FIELDS
+
+
 def record() -> str:
     """The fields of a record and of a timing, from real ones."""
-    from pairbench.plugin.metric_specs import METRICS
+    from pairbench.plugin.core_metrics import CORE
 
     example = json.loads((DOCS / "assets" / "record.json").read_text())
     timing = json.loads((DOCS / "assets" / "timing.json").read_text())
     columns = ["field", "what it is"]
     error = {"error": {"reason": "", "traceback": ""}}
+    origin = dict.fromkeys(("distribution", "version", "plugin", "source"))
+    measured = {"provenance": example["provenance"] | {"metrics": {"average_precision": origin}}}
     # One example cannot have the figures of every task.
-    every = example | {"metrics": dict.fromkeys(METRICS) | example["metrics"]}
+    every = example | {"metrics": dict.fromkeys(spec.name for spec in CORE) | example["metrics"]}
     shown = example | {"config": {**dict(list(example["config"].items())[:2]), "...": "every other option"}}
     return "\n\n".join(
         [
             texts.RECORD,
-            table(columns, described_paths(every | error, texts.RECORD_FIELDS)),
+            table(columns, described_paths(every | measured | error, record_fields())),
             f"{texts.RECORD_EXAMPLE}\n\n```json\n{json.dumps(shown, indent=1)}\n```",
             texts.TIMING,
             table(columns, described_paths(timing, texts.TIMING_FIELDS)),
             texts.RECORD_FILES,
         ]
     )
-
-
-def python_api() -> str:
-    """A mkdocstrings directive for everything that `pairbench` exports."""
-    import pairbench
-
-    sections: dict[str, list[str]] = {home: [] for home in texts.PYTHON_SECTIONS}
-    for name in pairbench.__all__:
-        home = next(home for home, names in pairbench._HOMES.items() if name in names)
-        sections[home if home in sections else "runner"].append(f"pairbench.{home}.{name}")
-    parts = [texts.PYTHON]
-    for home, (heading, text) in texts.PYTHON_SECTIONS.items():
-        parts.append(f"## {heading}\n\n{text}")
-        parts += [f"::: {path}" for path in sorted(sections[home], key=_order)]
-    return "\n\n".join(parts)
-
-
-def _order(path: str) -> tuple[str, int]:
-    """Names of a module in the order in which it defines them; the module with `run` comes first."""
-    home, _, name = path.rpartition(".")
-    return ("" if home.endswith("runner") else home, list(vars(import_module(home))).index(name))
 
 
 def main() -> int:

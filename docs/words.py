@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+FIELD = re.compile(r"^(\w+(?:, \w+)*): (\S.*)$")
+
 
 class UndescribedError(Exception):
     """Something that a reader can use has no description."""
@@ -26,3 +30,19 @@ def sentence(text: str, what: str) -> str:
     # A word of a spec or a choice such as "none is ..." stays as it is written.
     start = plain[0] if "=" in first or "`" in first or first.endswith(",") else plain[0].upper()
     return start + plain[1:] + "." * (plain[-1] not in ".?!")
+
+
+def listed(text: str) -> str:
+    """`text` with each run of `name: text` lines as a Markdown list."""
+    lines: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        found = FIELD.match(line)
+        if found:
+            names = ", ".join(f"`{name}`" for name in found[1].split(", "))
+            lines += [""] * (not inside) + [f"- {names}: {found[2]}"]
+            inside = True
+        else:
+            inside = inside and line.startswith("    ")
+            lines.append(line)
+    return "\n".join(lines)

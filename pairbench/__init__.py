@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         SpecError,
         StoreError,
         WorkerError,
+        refuse_exhaustion,
     )
     from pairbench.execution.ablation import ablate
     from pairbench.execution.runner import run
@@ -41,9 +42,23 @@ if TYPE_CHECKING:
         PositiveInt,
         Probability,
     )
+    from pairbench.plugin.csv_records import DELIMITERS, CsvRecords
+    from pairbench.plugin.events import (
+        ConfigFinished,
+        ConfigStarted,
+        DataProgressed,
+        EpochFinished,
+        RoundFinished,
+        RunFinished,
+        RunStarted,
+    )
     from pairbench.plugin.hooks import hookimpl
-    from pairbench.plugin.images import IMAGE_FORMATS, fitted
+    from pairbench.plugin.images import IMAGE_FORMATS, fitted, is_16_bit
+    from pairbench.plugin.metric_specs import MetricSpec, ScoredPairs
     from pairbench.plugin.notify import tell_note, tell_progress
+    from pairbench.plugin.pair_list import PairList, read_pair_list
+    from pairbench.plugin.regular_files import UnusableError, name_on_disk, open_regular, why_unusable
+    from pairbench.plugin.trackers import Tracker
     from pairbench.results.query import compare, leaderboard
     from pairbench.results.results import Result, Results
     from pairbench.text import printable
@@ -60,10 +75,15 @@ _HOMES = {
         "SpecError",
         "StoreError",
         "WorkerError",
+        "refuse_exhaustion",
     ],
     "results.query": ["compare", "leaderboard"],
+    "plugin.csv_records": ["DELIMITERS", "CsvRecords"],
     "plugin.hooks": ["hookimpl"],
-    "plugin.images": ["IMAGE_FORMATS", "fitted"],
+    "plugin.metric_specs": ["MetricSpec", "ScoredPairs"],
+    "plugin.pair_list": ["PairList", "read_pair_list"],
+    "plugin.regular_files": ["UnusableError", "name_on_disk", "open_regular", "why_unusable"],
+    "plugin.images": ["IMAGE_FORMATS", "fitted", "is_16_bit"],
     "plugin.components": [
         "SPLITS",
         "Comparison",
@@ -82,6 +102,16 @@ _HOMES = {
         "PositiveInt",
         "Probability",
     ],
+    "plugin.events": [
+        "ConfigFinished",
+        "ConfigStarted",
+        "DataProgressed",
+        "EpochFinished",
+        "RoundFinished",
+        "RunFinished",
+        "RunStarted",
+    ],
+    "plugin.trackers": ["Tracker"],
     "model.predictor": ["load"],
     "results.results": ["Result", "Results"],
     "execution.runner": ["run"],
@@ -91,20 +121,28 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "DELIMITERS",
     "IMAGE_FORMATS",
     "SPLITS",
     "Comparison",
     "ComparisonHead",
     "Component",
+    "ConfigFinished",
+    "ConfigStarted",
+    "CsvRecords",
     "DataError",
+    "DataProgressed",
     "Encoder",
+    "EpochFinished",
     "InputError",
     "LossStrategy",
+    "MetricSpec",
     "MismatchError",
     "NonNegativeFloat",
     "NonNegativeInt",
     "PairBatch",
     "PairDataset",
+    "PairList",
     "PairOutput",
     "PairPool",
     "PairTask",
@@ -114,22 +152,34 @@ __all__ = [
     "Probability",
     "Result",
     "Results",
+    "RoundFinished",
     "RunConfig",
+    "RunFinished",
+    "RunStarted",
+    "ScoredPairs",
     "SpecError",
     "StoreError",
+    "Tracker",
     "TrainOptions",
+    "UnusableError",
     "WorkerError",
     "ablate",
     "checked_downloads",
     "compare",
     "fitted",
     "hookimpl",
+    "is_16_bit",
     "leaderboard",
     "load",
+    "name_on_disk",
+    "open_regular",
     "printable",
+    "read_pair_list",
+    "refuse_exhaustion",
     "run",
     "tell_note",
     "tell_progress",
+    "why_unusable",
 ]
 
 

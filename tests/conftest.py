@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 import tiny
 from hypothesis import settings
+from shared import RUN_FOLDER
 
 from pairbench.config.run_config import RunConfig, resolve
 from pairbench.config.spec import expand, parse
@@ -26,6 +30,22 @@ settings.register_profile("fuzz", deadline=None, max_examples=5000)
 settings.load_profile("same")
 
 Install = Callable[..., Path]
+PROMISES = Path(__file__).parent / "promises"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give all processes of a test run one folder for what they share."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.mkdtemp(prefix="pairbench-tests-")
+        os.environ[RUN_FOLDER] = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Attacks on the promises are for whoever changes the code: a newcomer's run leaves them out."""
+    for item in items:
+        if item.path.is_relative_to(PROMISES) and item.get_closest_marker("slow") is None:
+            item.add_marker(pytest.mark.attack)
 
 
 @pytest.fixture(autouse=True)

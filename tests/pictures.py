@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import csv
 import functools
 import random
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from shared import shared_folder
 
 
 def picture(file: Path, seed: int, size: tuple[int, int] = (10, 10), mode: str = "RGB", **options: Any) -> Path:
@@ -96,11 +94,12 @@ def nights(folder: Path, count: int = 20) -> Path:
 @functools.cache
 def conformance_folder() -> Path:
     """A folder with one small set in each layout, made once and deleted at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="pairbench-pictures-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return shared_folder("pictures", _pictures)
+
+
+def _pictures(folder: Path) -> None:
     pairs_of_classes(folder)
     votes(folder)
     class_folders(folder / "classes")
     bapps(folder / "bapps")
     nights(folder / "nights")
-    return folder

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import functools
 import struct
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from shared import shared_folder
 
 
 @functools.cache
 def torchvision_folder() -> str:
     """A folder with a few images of FashionMNIST, LFW, PhotoTour and Omniglot, made of noise, for the whole session."""
-    root = Path(tempfile.mkdtemp(prefix="pairbench-sets-"))
+    return str(shared_folder("sets", _sets))
+
+
+def _sets(root: Path) -> None:
     draw = np.random.default_rng(0)
     fashion(root, draw)
     faces(root, draw)
     for scene in ("liberty", "notredame"):
         patches(root / scene, draw)
     characters(root, draw)
-    return str(root)
 
 
 def fashion(root: Path, draw: np.random.Generator, train: int = 120, test: int = 40) -> None:

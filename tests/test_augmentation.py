@@ -98,7 +98,7 @@ def test_an_unknown_transform_suggests_the_nearest_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "call", ["", "RandomInvert(", "RandomInvert(0.5)", "os.system(x=1)", "RandomInvert(p=open)", "RandomInvert(**{})"]
+    "call", ["", "RandomInvert(", "RandomInvert(0.5)", "f().g(x=1)", "RandomInvert(p=open)", "RandomInvert(**{})"]
 )
 def test_what_is_no_call_is_refused(call: str) -> None:
     with pytest.raises(SpecError):

@@ -17,6 +17,7 @@ from pairbench.config.run_config import Pairing, RunConfig, TrainOptions
 from pairbench.data.round_data import RoundData, scaling
 from pairbench.model.pair_model import PairModel
 from pairbench.training.loop import Loop, Outcome, RoundSplits
+from pairbench.training.metrics import fold_accuracies
 from pairbench.training.stacked import Stacked
 from pairbench_report.heads import ConcatMlp
 
@@ -200,7 +201,7 @@ def test_consistency_equals_that_of_swapped_images(
     ("kind", "own"),
     [
         ("ordering", set()),
-        ("verification", RATES | {"accuracy_at_threshold"}),
+        ("verification", RATES | {"accuracy_at_threshold", "average_precision", "d_prime"}),
         ("preference", {"agreement"}),
     ],
 )
@@ -215,8 +216,6 @@ def test_each_task_has_its_figures_at_the_end_alone(kind: str, own: set[str], tr
 
 
 def test_a_set_in_folds_is_scored_on_each_at_the_threshold_of_the_others() -> None:
-    from pairbench.training.metrics import fold_accuracies
-
     score = torch.tensor([0.9, 0.1, 0.8, 0.3, 0.7, 0.6])
     same = torch.tensor([True, False, True, False, True, False])
     folds = torch.tensor([0, 0, 1, 1, 2, 2])

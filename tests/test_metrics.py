@@ -10,17 +10,27 @@ import torch
 from sklearn import metrics as sklearn_metrics
 from torch import Tensor
 
+from pairbench import PairTask, ScoredPairs
 from pairbench.plugin.components import TaskKind
+from pairbench.training.figures import agreement, swap_consistency
 from pairbench.training.metrics import (
     accuracy_at,
-    agreement,
     best_threshold,
+    equal_error_rate,
     finite_threshold,
     fold_accuracies,
+    fpr_at_tpr,
     roc_curve,
-    swap_consistency,
-    verification_metrics,
+    tpr_at_fpr,
 )
+
+
+def answered(
+    kind: TaskKind, logits: Tensor, target: Tensor, classes: Tensor | None = None, **given: Tensor
+) -> ScoredPairs:
+    """What was answered for pairs of a task of `kind`."""
+    classes = torch.zeros(len(target), 2) if classes is None else classes
+    return ScoredPairs(PairTask(kind, (1, 4, 4)), logits, target, classes, **given)  # type: ignore[arg-type]
 
 
 def scores(levels: int) -> tuple[Tensor, Tensor]:
@@ -43,11 +53,10 @@ def test_the_roc_curve_equals_that_of_scikit_learn(levels: int) -> None:
 def test_rates_are_read_from_the_curve_of_scikit_learn(levels: int) -> None:
     score, positive = scores(levels)
     false, true, _ = sklearn_metrics.roc_curve(positive.numpy(), score.numpy(), drop_intermediate=False)
-    figures = verification_metrics(score, positive)
-    assert figures["tar_at_far_0.01"] == pytest.approx(true[false <= 0.01].max())
-    assert figures["fpr95"] == pytest.approx(false[true >= 0.95].min())
+    assert tpr_at_fpr(score, positive, 0.01) == pytest.approx(true[false <= 0.01].max())
+    assert fpr_at_tpr(score, positive, 0.95) == pytest.approx(false[true >= 0.95].min())
     # Along the curve, since it may cross on an upright stretch.
-    assert figures["eer"] == pytest.approx(np.interp(0, false + true - 1, false))
+    assert equal_error_rate(score, positive) == pytest.approx(np.interp(0, false + true - 1, false))
 
 
 @pytest.mark.parametrize("levels", [1, 5, 10**6])
@@ -58,7 +67,9 @@ def test_no_score_is_a_better_threshold_than_the_one_chosen(levels: int) -> None
 
 
 def test_rates_are_nan_where_an_outcome_is_missing() -> None:
-    assert all(math.isnan(value) for value in verification_metrics(torch.rand(9), torch.ones(9).bool()).values())
+    score, same = torch.rand(9), torch.ones(9).bool()
+    for value in (equal_error_rate(score, same), fpr_at_tpr(score, same, 0.95), tpr_at_fpr(score, same, 0.1)):
+        assert math.isnan(value)
 
 
 def test_the_threshold_of_a_fold_is_chosen_on_the_others() -> None:
@@ -77,8 +88,8 @@ def test_a_threshold_of_a_record_is_finite_and_tells_as_much(score: list[float],
 
 def test_an_answer_agrees_with_the_votes_for_it() -> None:
     logits = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
-    assert agreement(logits, torch.tensor([0.9, 0.6, 0.0])) == pytest.approx((0.9 + 0.4 + 1) / 3)
-    assert agreement(logits, torch.tensor([1, 1, 0])) == pytest.approx(2 / 3)
+    for votes, share in (([0.9, 0.6, 0.0], (0.9 + 0.4 + 1) / 3), ([1, 1, 0], 2 / 3)):
+        assert agreement(answered("preference", logits, torch.tensor(votes))) == pytest.approx(share)
 
 
 SAYS = torch.eye(2)
@@ -99,13 +110,14 @@ def test_consistency_is_what_a_swap_should_do_to_the_answer(
     kind: TaskKind, classes: list[list[int]], consistent: list[int]
 ) -> None:
     before, after = SAYS[torch.tensor([0, 0, 1, 1])], SAYS[torch.tensor([0, 1, 0, 1])]
-    each = [
-        swap_consistency(before[n : n + 1], after[n : n + 1], torch.tensor(classes[n : n + 1]), kind) for n in range(4)
-    ]
-    assert each == consistent
-    assert swap_consistency(before, after, torch.tensor(classes), kind) == sum(consistent) / 4
+    asked = answered(kind, before, torch.zeros(4), torch.tensor(classes), swapped=after)
+    assert swap_consistency(asked) == sum(consistent) / 4
+    for n, fits in enumerate(consistent):
+        one = slice(n, n + 1)
+        alone = answered(kind, before[one], torch.zeros(1), torch.tensor(classes[one]), swapped=after[one])
+        assert swap_consistency(alone) == fits
 
 
 def test_an_order_of_three_outcomes_has_no_consistency() -> None:
     three = torch.eye(3)
-    assert math.isnan(swap_consistency(three, three, torch.zeros(3, 2), "ordering"))
+    assert swap_consistency(answered("ordering", three, torch.zeros(3), swapped=three)) is None

@@ -99,7 +99,7 @@ def test_a_bad_image_is_named_with_its_row(model: Model, pictures: Path, capsys:
     table.write_text(table.read_text() + "w,bad.png,0.png\n")
     code, out, err = said(capsys, str(model.kept.path), "--csv", str(table))
     assert (code, out) == (2, "")
-    assert "pairs.csv, row 4: image" in err
+    assert "pairs.csv, row 5: image" in err
     assert err.count("\n") == 1
 
 
@@ -109,8 +109,8 @@ def test_a_bad_image_may_be_skipped(model: Model, pictures: Path, capsys: pytest
     out_file = pictures / "out.csv"
     code, out, err = said(capsys, str(model.kept.path), "--csv", str(table), "--on-error", "skip", "-o", str(out_file))
     assert (code, out.strip()) == (0, str(out_file))
-    assert "row 1 is skipped" in err
-    assert [row["row"] for row in csv.DictReader(out_file.read_text().splitlines())] == ["2"]
+    assert "row 2 is skipped" in err
+    assert [row["row"] for row in csv.DictReader(out_file.read_text().splitlines())] == ["3"]
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,9 @@ def test_a_bad_image_may_be_skipped(model: Model, pictures: Path, capsys: pytest
     [
         ("a,b\n1,2\n", "no column 'first'"),
         ("first,second\n", "no rows"),
-        ("first,second\n0.png,\n", "row 1: expected an image"),
-        ("", "no column"),
-        ("first,second\n0.png,nothing.png\n", "row 1: image .*nothing.png cannot be read"),
+        ("first,second\n0.png,\n", "row 2: expected an image"),
+        ("", "is empty: expected a CSV file"),
+        ("first,second\n0.png,nothing.png\n", "row 2: image .*nothing.png cannot be read"),
     ],
 )
 def test_a_bad_file_of_pairs_is_one_line(

@@ -38,8 +38,11 @@ def _loaded() -> None:
 
 
 @pytest.fixture
-def bench(pytester: pytest.Pytester) -> Bench:
+def bench(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Runs pytest in a folder of its own, each benchmark for a moment only."""
+    # pytest-benchmark measures nothing in a process of pytest-xdist, which the inner run is not.
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+        monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: str) -> pytest.RunResult:
         return pytester.runpytest("--benchmark-max-time=0.001", "--benchmark-min-rounds=2", *arguments)

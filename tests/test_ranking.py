@@ -13,12 +13,12 @@ from scipy import stats
 
 from pairbench.config.suite import Published
 from pairbench.errors import SpecError
+from pairbench.plugin.metrics import spec_of
 from pairbench.results.ranking import (
     against_best,
     agreement,
     check_metric,
     comparable_key,
-    lower_is_better,
     ranked,
     same_data_key,
     verdict_dict,
@@ -55,22 +55,13 @@ def test_a_real_difference_is_better_one_way_and_worse_the_other() -> None:
 
 def test_a_lower_loss_is_better() -> None:
     assert verdicts([GOOD, POOR], "loss")[0, 1].word == "better"
-    assert [lower_is_better(name) for name in ("loss", "total_loss", "validation_loss", "accuracy", "auc")] == [
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]
+    better = {name: spec_of(name).higher_is_better for name in ("loss", "validation_loss", "total_loss", "auc")}
+    assert better == {"loss": False, "validation_loss": False, "total_loss": False, "auc": True}
 
 
 def test_fewer_errors_are_better_in_every_error_rate() -> None:
-    assert [lower_is_better(name) for name in ("eer", "validation_fpr95", "tar_at_far_0.01", "agreement")] == [
-        True,
-        True,
-        False,
-        False,
-    ]
+    names = ("eer", "validation_fpr95", "tar_at_far_0.01", "agreement")
+    assert [spec_of(name).higher_is_better for name in names] == [False, False, True, True]
 
 
 def test_nothing_is_ranked_by_a_threshold() -> None:

@@ -74,7 +74,7 @@ def test_each_thing_that_a_result_depends_on_changes_its_key(number: int, seed: 
 def test_the_key_of_a_record_is_that_which_its_plan_asks_for() -> None:
     config = config_of("encoder=cnn")
     record = json.loads(json.dumps(simulated_record(config, 2, context=CONTEXT)))
-    assert key_of(record) == round_key(config.config_id, 2, round_seed(0, 2), CONTEXT)
+    assert key_of(record) == round_key(CONTEXT.id_of(config), 2, round_seed(0, 2), CONTEXT)
 
 
 def test_rounds_of_one_config_data_and_code_are_one_group() -> None:
@@ -104,6 +104,10 @@ def test_the_checksum_is_of_everything_but_itself() -> None:
     assert checksum(json.loads(json.dumps(record))) == total
 
 
+# The id of a config that names no locations.
+BARE = id_of(config_of().flat())
+
+
 @pytest.mark.parametrize(
     ("change", "part"),
     [
@@ -118,8 +122,8 @@ def test_the_checksum_is_of_everything_but_itself() -> None:
         ({"cost": dict.fromkeys(COSTS, 1)}, ""),
         ({"cost": dict.fromkeys(COSTS, 1) | {"parameters": "many"}}, "cost"),
         ({"cost": dict.fromkeys(COSTS[1:], 1)}, "cost"),
-        ({"provenance": {"data": "", "code": {}}}, "provenance"),
-        ({"provenance": {"data": "", "code": {}, "name": 3, "created": ""}}, "provenance"),
+        ({"provenance": {"data": "", "code": {}}, "config_id": BARE}, "provenance"),
+        ({"provenance": {"data": "", "code": {}, "name": 3, "created": ""}, "config_id": BARE}, "provenance"),
         ({"error": "boom"}, "error"),
         ({"status": "failed"}, "error"),
         ({"error": {"reason": "boom"}}, "error"),

@@ -17,7 +17,7 @@ from pairbench.cli.scaffold import LONGEST_NAME
 from pairbench.plugin.components import INTERFACES
 from pairbench.testing import examine
 
-ALL_SLOTS = [word for slot in INTERFACES for word in ("--slot", slot)]
+ALL_SLOTS = [word for slot in (*INTERFACES, "metric", "tracker") for word in ("--slot", slot)]
 
 
 def new(folder: Path, name: str, *options: str) -> Path:
@@ -53,14 +53,19 @@ def test_a_new_plugin_is_clean_under_ruff(tmp_path: Path, name: str) -> None:
 
 def test_every_slot_of_a_new_plugin_keeps_every_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(new(tmp_path, "four_slots", *ALL_SLOTS)))
-    components = importlib.import_module("pairbench_four_slots").pairbench_components()
+    plugin = importlib.import_module("pairbench_four_slots")
+    components, (tracker,) = plugin.pairbench_components(), plugin.pairbench_trackers()
     assert [component.slot for component in components] == list(INTERFACES)
-    findings = [finding for component in components for finding in examine(component())]
+    metrics = plugin.pairbench_metrics()
+    assert [metric.name for metric in metrics] == ["four_slots"]
+    recipes = [*(component() for component in components), *metrics, tracker]
+    findings = [finding for recipe in recipes for finding in examine(recipe)]
     assert [finding for finding in findings if finding.result != "passed"] == []
 
 
 def test_a_new_plugin_installs_passes_its_tests_and_trains(tmp_path: Path) -> None:
-    root, target = new(tmp_path, "shiny", "--slot", "encoder", "--slot", "loss"), tmp_path / "site"
+    slots = [word for slot in ("encoder", "loss", "metric") for word in ("--slot", slot)]
+    root, target = new(tmp_path, "shiny", *slots), tmp_path / "site"
     pip = ("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
     done = python(*pip, "--target", str(target), str(root), folder=tmp_path, path=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -76,6 +81,24 @@ def test_a_new_plugin_installs_passes_its_tests_and_trains(tmp_path: Path) -> No
     (result,) = json.loads(run.stdout)["results"]
     assert result["summary"]["accuracy"]["rounds"] == 1
     assert result["rounds"][0]["provenance"]["code"]["encoder"]["distribution"] == "pairbench-shiny"
+    assert "shiny" in result["rounds"][0]["metrics"]
+
+
+def test_a_new_tracker_alone_passes_its_tests_and_logs_a_run(tmp_path: Path) -> None:
+    root = new(tmp_path, "ledger", "--slot", "tracker")
+    assert "pairbench_components" not in (root / "pairbench_ledger/__init__.py").read_text()
+    target = tmp_path / "site"
+    pip = ("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
+    done = python(*pip, "--target", str(target), str(root), folder=tmp_path, path=tmp_path)
+    assert done.returncode == 0, done.stderr
+    tests = python("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=root, path=target)
+    assert tests.returncode == 0, tests.stdout + tests.stderr
+    words = ["encoder=mlp", "dataset.train_pairs=20", "dataset.validation_pairs=10", "dataset.test_pairs=10"]
+    options = ["train.epochs=1", "train.rounds=1", "--no-timing", "--workers", "0", "--track", "ledger"]
+    run = python("-m", "pairbench", "run", *words, *options, folder=tmp_path, path=target)
+    assert run.returncode == 0, run.stderr
+    (file,) = tmp_path.glob("ledger-*.csv")
+    assert [line.split(",")[1:3] for line in file.read_text().splitlines()[1:]] == [["0", "finished"]]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
-"""Heads and losses for verification and preference."""
+"""Heads, losses and metrics for verification and preference."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
 
-from pairbench import ComparisonHead, MismatchError, PairBatch, PairOutput, PairTask
+from pairbench import ComparisonHead, MismatchError, PairBatch, PairOutput, PairTask, ScoredPairs
+from pairbench_similarity import figures
 from pairbench_similarity.heads import AbsoluteDifference, Cosine, Distance
 from pairbench_similarity.losses import Contrastive
 
@@ -61,3 +64,35 @@ def test_the_contrastive_term_is_that_of_hadsell() -> None:
 def test_the_contrastive_loss_refuses_preference() -> None:
     with pytest.raises(MismatchError, match="preference"):
         Contrastive().build((3, 8), PREFERENCE)
+
+
+# Metrics.
+
+
+def verified(score: Any, same: Any) -> ScoredPairs:
+    """Pairs of a verification whose log-odds are `score`."""
+    logits = torch.stack([torch.zeros(len(score)), torch.as_tensor(score).float()], dim=1)
+    classes = torch.zeros(len(score), 2)
+    return ScoredPairs(VERIFICATION, logits, torch.as_tensor(same).long(), classes)
+
+
+@pytest.mark.parametrize("levels", [1, 3, 10**6])
+def test_average_precision_equals_that_of_scikit_learn(levels: int) -> None:
+    from sklearn.metrics import average_precision_score
+
+    draw = torch.Generator().manual_seed(levels)
+    same = torch.rand(300, generator=draw) < 0.3
+    score = ((same + torch.randn(300, generator=draw)) * levels).round() / levels
+    expected = average_precision_score(same.numpy(), score.numpy())
+    assert figures.average_precision(verified(score, same)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_d_prime_is_the_distance_of_the_means_over_the_root_of_the_mean_variance() -> None:
+    assert figures.d_prime(verified([5.0, 7.0, 1.0, 3.0], [1, 1, 0, 0])) == pytest.approx(4 / 2**0.5)
+    assert figures.d_prime(verified([1.0, 3.0, 5.0, 7.0], [1, 1, 0, 0])) == pytest.approx(-4 / 2**0.5)
+
+
+def test_a_metric_that_does_not_exist_is_none() -> None:
+    assert figures.average_precision(verified([1.0, 2.0], [0, 0])) is None
+    assert figures.d_prime(verified([1.0, 2.0, 3.0], [1, 0, 0])) is None
+    assert figures.d_prime(verified([1.0] * 4, [1, 1, 0, 0])) is None

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from pairbench.config.suite import MAX_BYTES, Entry, Published, Suite, find_suite, read_suite
 from pairbench.errors import SpecError
-from pairbench.plugin.metric_specs import METRICS
+from pairbench.plugin.core_metrics import CORE
 from pairbench.plugin.registry import Registry, installed
-from pairbench.results import tables
 
 ONE = """
 description = "Two  networks\\nside by side."
@@ -251,10 +250,6 @@ def test_every_bundled_suite_makes_configs_of_different_names_and_ids(name: str)
     assert len({label for label, _, _ in found}) == len({config.config_id for _, _, config in found}) == len(found)
 
 
-def test_every_metric_has_a_title() -> None:
-    assert set(tables.METRIC_TITLES) == set(METRICS)
-
-
 WORDS = st.lists(
     st.sampled_from(["encoder=mlp", "encoder=cnn,mlp", "train.epochs=2", "x", "a=[", "loss.weights=[1,1]"]), max_size=3
 )
@@ -266,7 +261,7 @@ RUNS = st.fixed_dictionaries(
         "words": WORDS | WORDS.map(" ".join) | LEAVES,
         "note": st.text(max_size=6) | st.lists(st.integers(), max_size=1),
         "published": st.dictionaries(
-            st.sampled_from([*METRICS, "x"]),
+            st.sampled_from([*(spec.name for spec in CORE), "x"]),
             st.floats() | st.fixed_dictionaries({}, optional={"mean": LEAVES, "std": LEAVES, "rounds": LEAVES}),
             max_size=2,
         )

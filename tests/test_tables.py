@@ -121,12 +121,6 @@ def test_a_narrow_ranking_keeps_the_figure_that_it_is_by() -> None:
     assert "loss" not in table.columns
 
 
-def test_every_figure_that_may_go_is_one_that_there_is() -> None:
-    titles = {tables._heading(name) for name in tables.METRIC_TITLES if name not in tables.ASIDE}
-    figures = [column for column in tables._SPARE if column.endswith("%") or column in ("loss", "AUC")]
-    assert set(figures) < titles
-
-
 def test_figures_of_verification_stand_in_a_ranking_and_the_rest_beside_one_config() -> None:
     config = config_of("encoder=cnn")
     figures = {"accuracy": 0.9, "eer": 0.125, "tar_at_far_0.1": 0.75, "threshold": -1.5, "swap_consistency": 1.0}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pairbench import MismatchError, PairPool, PairTask
+from pairbench import MismatchError, PairPool, PairTask, ScoredPairs
 from pairbench.config.run_config import Augment, TrainOptions, resolve
 from pairbench.data.augmentation import distort
 from pairbench.data.pool_files import open_pool, save_pool
@@ -17,9 +17,10 @@ from pairbench.data.round_data import RoundData, check_pool, scaling, shared_ima
 from pairbench.errors import DataError
 from pairbench.model.pair_model import ShapeError, build_model
 from pairbench.training.complexity import profile
-from pairbench.training.evaluation import evaluate, evaluate_in_training_mode
+from pairbench.training.evaluation import Scores, evaluate, evaluate_in_training_mode
+from pairbench.training.figures import class_accuracy
+from pairbench.training.final_metrics import epoch_figures
 from pairbench.training.loop import Loop, RoundSplits
-from pairbench.training.metrics import answer_metrics, class_accuracy
 from pairbench.training.optim import build_optimizer, build_schedule
 from pairbench.training.sampling import Sampler, answer, check_sampling
 
@@ -30,6 +31,7 @@ TINY = {
 }  # fmt: skip
 
 
+PAIRS = PairTask("ordering", (1, 14, 14))
 POOLED = {"encoder": "pooled_cnn", "encoder.hidden": "30"}
 
 
@@ -495,9 +497,10 @@ def test_figures_equal_scikit_learns():
     generator = torch.Generator().manual_seed(3)
     logits, target = torch.randn(400, 2, generator=generator), torch.randint(2, (400,), generator=generator)
     chance, answered = logits.double().softmax(1)[:, 1].numpy(), logits.argmax(1).numpy()
-    figures = answer_metrics(logits, target)
+    figures = epoch_figures(PAIRS, Scores(logits, None, 0.0), target, torch.zeros(400, 2))
     assert figures == pytest.approx(
         {
+            "total_loss": 0.0,
             "accuracy": accuracy_score(target, answered),
             "f1": f1_score(target, answered),
             "auc": roc_auc_score(target, chance),
@@ -508,14 +511,17 @@ def test_figures_equal_scikit_learns():
 
 
 def test_figures_of_one_outcome_alone_have_no_area():
-    figures = answer_metrics(torch.randn(5, 2), torch.ones(5).long())
+    figures = epoch_figures(PAIRS, Scores(torch.randn(5, 2), None, 0.0), torch.ones(5).long(), torch.zeros(5, 2))
     assert math.isnan(figures["auc"])
 
 
 def test_class_accuracy_counts_known_images_alone():
-    logits = torch.eye(3).view(1, 3, 3)
-    assert class_accuracy(logits, torch.tensor([[0, 2, -1]])) == 0.5
-    assert math.isnan(class_accuracy(logits, torch.full((1, 3), -1)))
+    def share(*classes):
+        named = torch.eye(3).view(1, 3, 3)
+        return class_accuracy(ScoredPairs(PAIRS, torch.eye(2)[:1], torch.zeros(1), torch.tensor([classes]), named))
+
+    assert share(0, 2, -1) == 0.5
+    assert share(-1, -1, -1) is None
 
 
 class Crooked(torch.nn.Module):

@@ -14,6 +14,7 @@ from pairbench.config.spec import written
 from pairbench.config.suite import find_suite
 from pairbench.errors import SpecError
 from pairbench.plugin.components import INTERFACES, Options
+from pairbench.plugin.metrics import known_metrics
 from pairbench.plugin.registry import Registry
 from pairbench.results.render import Document, Table
 from pairbench.text import did_you_mean, printable, quoted, unknown
@@ -26,14 +27,15 @@ PAIRING_TEXTS = {
 
 
 def catalogue(registry: Registry, slot: str | None = None) -> dict[str, Any]:
-    """Every component, pairing and suite: what `pairbench list --format json` prints.
+    """Every component, pairing and suite, or every metric: what `pairbench list --format json` prints.
 
     Raises:
         SpecError: there is no such slot.
     """
-    slots = [*INTERFACES, "pairing", "suite"]
+    slots = [*INTERFACES, "pairing", "suite", "metric"]
     plurals = {"losses": "loss"} | {f"{name}s": name for name in slots if name != "loss"}
-    wanted = slots if slot is None else [plurals.get(slot, slot)]
+    # Metrics are no part of a spec: they are listed where they are asked for.
+    wanted = slots[:-1] if slot is None else [plurals.get(slot, slot)]
     if wanted[0] not in slots:
         raise unknown("slot", str(slot), slots)
     found: list[dict[str, str]] = []
@@ -49,6 +51,9 @@ def catalogue(registry: Registry, slot: str | None = None) -> dict[str, Any]:
 def _of_slot(registry: Registry, slot: str) -> list[dict[str, str]]:
     if slot == "pairing":
         return [_row("pairing", name, PAIRING_TEXTS[name], "pairbench") for name in PAIRINGS]
+    if slot == "metric":
+        found = known_metrics(registry).items()
+        return [_row("metric", name, metric.spec.text, metric.origin.distribution) for name, metric in found]
     if slot == "suite":
         rows = []
         for name in sorted(registry.suites):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pairbench.cli.measure import MetricOption, QuietOption, Words, WorkersOption
+from pairbench.cli.measure import MetricOption, QuietOption, TrackOption, Words, WorkersOption
 from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, aside, emit
 
 
@@ -25,6 +25,7 @@ def ablate(
     store: StoreOption = None,
     form: FormatOption = Format.table,
     workers: WorkersOption = None,
+    track: TrackOption = None,
     quiet: QuietOption = False,
     traceback: TracebackOption = False,
 ) -> int:
@@ -42,6 +43,7 @@ def ablate(
             metric=metric,
             store=store,
             workers=workers,
+            track=track,
             display=progress,
         )
     emit(form, tables.of_ablation(found), found.to_dict())

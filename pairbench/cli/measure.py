@@ -23,6 +23,14 @@ WorkersOption = Annotated[
     int | None,
     typer.Option(min=0, max=1024, help="Worker processes; 0 trains in this process. [default: one per core]"),
 ]
+TrackOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        help="Log the run with a tracker: tensorboard, mlflow, wandb or that of a plugin. Repeatable, or with commas "
+        "between. [default: $PAIRBENCH_TRACK]",
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
 MetricOption = Annotated[str, typer.Option("--metric", "-m", help="The metric to use, such as auc or loss.")]
 
@@ -50,6 +58,7 @@ def run(
         typer.Option(min=1, help="Memory limit of a worker in MiB. [default: most of the machine's memory]"),
     ] = None,
     timing: Annotated[bool, typer.Option("--timing/--no-timing", help="Measure speed after training.")] = True,
+    track: TrackOption = None,
     quiet: QuietOption = False,
     traceback: TracebackOption = False,
 ) -> int:
@@ -74,6 +83,7 @@ def run(
             keep_models=keep_model,
             round_timeout=round_timeout,
             memory_limit=memory_limit,
+            track=track,
             display=progress,
         )
     if quiet or form is not Format.table:

@@ -22,7 +22,10 @@ def new(
     name: Annotated[str, typer.Argument(help="The plugin's name, such as small_cnn; also the name of its components.")],
     slot: Annotated[
         list[str] | None,
-        typer.Option("--slot", help="dataset, encoder, head or loss; repeatable. [default: encoder]"),
+        typer.Option(
+            "--slot",
+            help="dataset, encoder, head, loss, metric or tracker; may stand several times. [default: encoder]",
+        ),
     ] = None,
     folder: Annotated[Path, typer.Option("--dir", help="Where to create the plugin's folder.")] = Path(),
     traceback: TracebackOption = False,

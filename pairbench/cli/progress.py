@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TextIO
@@ -19,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from pairbench.plugin.events import DataProgressed, EpochFinished, RunStarted
+from pairbench.plugin.events import DataProgressed, EpochFinished, RoundFinished, RunStarted
 from pairbench.plugin.hooks import hookimpl
 from pairbench.text import printable
 
@@ -48,7 +49,7 @@ class Lines(Quiet):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._last = stream, 0.0
-        self._run = RunStarted((), (), (), 1)
+        self._names: tuple[str, ...] = ()
         self._done = self._total = 0
         self._reading, self._since = "", 0.0
 
@@ -63,21 +64,23 @@ class Lines(Quiet):
 
     @hookimpl
     def pairbench_run_started(self, run: RunStarted) -> None:
-        self._run, self._total = run, sum(run.pending)
-        self._say(opening(run))
+        self._names, self._total = run.names, sum(run.pending)
+        # Where there is nothing to do, the results follow at once.
+        if self._total or run.timed:
+            self._say(opening(run))
 
     @hookimpl
     def pairbench_epoch_finished(self, epoch: EpochFinished) -> None:
         if time.monotonic() - self._last > 5:
             self._say(
-                f"{self._run.names[epoch.config]}: round {epoch.round}, epoch {epoch.epoch}/{epoch.epochs}, "
+                f"{self._names[epoch.config_index]}: round {epoch.round_index}, epoch {epoch.epoch}/{epoch.epochs}, "
                 f"loss {epoch.loss:.4f}{_accuracy(epoch.accuracy)}"
             )
 
     @hookimpl
-    def pairbench_round_finished(self, record: dict[str, Any]) -> None:
+    def pairbench_round_finished(self, finished: RoundFinished) -> None:
         self._done += 1
-        self._say(f"[{self._done}/{self._total}] {ending(record)}")
+        self._say(f"[{self._done}/{self._total}] {ending(finished.record)}")
 
     def _say(self, line: str) -> None:
         self._last = time.monotonic()
@@ -124,6 +127,8 @@ class Live(Quiet):
             self._progress.remove_task(row)
         self._reading = {}
         self._names, self._epochs = run.names, run.epochs
+        if not (sum(run.pending) or run.timed):
+            return
         self._progress.console.print(Text(printable(opening(run), 300), style="dim"))
         self._progress.start()
         self._whole = self._progress.add_task(
@@ -132,9 +137,9 @@ class Live(Quiet):
 
     @hookimpl
     def pairbench_epoch_finished(self, epoch: EpochFinished) -> None:
-        key = (epoch.config, epoch.round)
+        key = (epoch.config_index, epoch.round_index)
         if key not in self._rows:
-            label = f"{printable(self._names[epoch.config], 40)}, round {epoch.round}"
+            label = f"{printable(self._names[epoch.config_index], 40)}, round {epoch.round_index}"
             self._rows[key] = self._progress.add_task(
                 "round", total=epoch.epochs, label=label, figures="", unit="epochs"
             )
@@ -145,18 +150,16 @@ class Live(Quiet):
         self._progress.advance(self._whole, epoch.epoch - before)
 
     @hookimpl
-    def pairbench_round_finished(self, record: dict[str, Any]) -> None:
-        name = record["provenance"]["name"]
-        config = self._names.index(name) if name in self._names else None
-        row = self._rows.pop((config, record["round"]), None) if config is not None else None
+    def pairbench_round_finished(self, finished: RoundFinished) -> None:
+        row = self._rows.pop((finished.config_index, finished.round_index), None)
         if row is not None:
             task = self._progress.tasks[self._progress.task_ids.index(row)]
             self._progress.advance(self._whole, (task.total or 0) - task.completed)
             self._progress.remove_task(row)
-        elif config is not None:
-            self._progress.advance(self._whole, self._epochs[config])
-        if record["status"] != "finished":
-            self._progress.console.print(Text(printable(ending(record), 300), style="red"))
+        else:
+            self._progress.advance(self._whole, self._epochs[finished.config_index])
+        if finished.status != "finished":
+            self._progress.console.print(Text(printable(ending(finished.record), 300), style="red"))
 
 
 class _Label(ProgressColumn):
@@ -180,7 +183,7 @@ def opening(run: RunStarted) -> str:
     return f"training {what} {where}"
 
 
-def ending(record: dict[str, Any]) -> str:
+def ending(record: Mapping[str, Any]) -> str:
     """One line that says how a round ended."""
     who = f"{record['provenance']['name']}: round {record['round']} {record['status']}"
     accuracy = record["metrics"].get("accuracy")

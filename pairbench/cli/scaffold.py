@@ -10,14 +10,23 @@ from pathlib import Path
 from string import Template
 
 from pairbench import __version__
-from pairbench.cli.scaffold_templates import CASES, COMPONENTS, MODULES, PACKAGE, PYPROJECT, README, TEST
+from pairbench.cli.scaffold_templates import CASES, COMPONENTS, HOOK, MODULES, PACKAGE, PYPROJECT, README, TEST
 from pairbench.errors import SpecError
 from pairbench.plugin.components import INTERFACES
 from pairbench.plugin.registry import Registry
 from pairbench.text import printable, quoted, unknown
 
 LONGEST_NAME = 24
-_ARTICLES = {"dataset": "a dataset", "encoder": "an encoder", "head": "a head", "loss": "a loss"}
+_ARTICLES = {
+    "dataset": "a dataset",
+    "encoder": "an encoder",
+    "head": "a head",
+    "loss": "a loss",
+    "metric": "a metric",
+    "tracker": "a tracker",
+}
+# The hook that brings what stands in a slot.
+_HOOKS = {"metric": "pairbench_metrics", "tracker": "pairbench_trackers"}
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -55,12 +64,13 @@ def contents(name: str, slots: Sequence[str]) -> dict[str, str]:
         "distribution": package.replace("_", "-"),
         "version": __version__,
         "base": base,
-        "spec": " ".join(f"{slot}={name}" for slot in slots),
-        "show": f"{slots[0]}={name}",
+        "spec": " ".join(_word(slot, name) for slot in slots if slot != "metric"),
+        "show": f"pairbench show {slots[0]}={name}" if slots[0] in INTERFACES else "pairbench list",
         "brings": _listed([_ARTICLES[slot] for slot in slots]),
         "imports": "\n".join(f"from {package}.{slot} import {base}{slot.capitalize()}" for slot in slots),
-        "classes": "\n".join(f"        {base}{slot.capitalize()}," for slot in slots),
     }
+    hooks = [_hook(hook, base, slots) for hook in ("pairbench_components", *_HOOKS.values())]
+    words["hooks"] = "\n\n".join(text for text in hooks if text)
     words["cases"] = "\n".join(Template(CASES[slot]).substitute(words) for slot in slots)
     files = {
         "pyproject.toml": PYPROJECT,
@@ -74,10 +84,23 @@ def contents(name: str, slots: Sequence[str]) -> dict[str, str]:
     return {path: Template(text).substitute(words) for path, text in files.items()}
 
 
+def _word(slot: str, name: str) -> str:
+    """How a run names what a plugin brings in `slot`."""
+    return f"--track {name}" if slot == "tracker" else f"{slot}={name}"
+
+
+def _hook(hook: str, base: str, slots: Sequence[str]) -> str:
+    """The implementation of `hook` for those of `slots` that it brings; "" where there is none."""
+    classes = [
+        f"        {base}{slot.capitalize()}," for slot in slots if _HOOKS.get(slot, "pairbench_components") == hook
+    ]
+    return Template(HOOK).substitute(hook=hook, classes="\n".join(classes)) if classes else ""
+
+
 def _checked_slots(slots: Sequence[str]) -> list[str]:
     for slot in slots:
-        if slot not in INTERFACES:
-            raise unknown("slot", slot, INTERFACES)
+        if slot not in COMPONENTS:
+            raise unknown("slot", slot, COMPONENTS)
     return sorted(set(slots))
 
 
@@ -87,6 +110,10 @@ def _check_name(name: str, registry: Registry) -> None:
             f"plugin name {quoted(name)}: expected an identifier of lower-case letters, digits and single underscores, "
             f"at most {LONGEST_NAME} characters long, such as {quoted(_suggestion(name))}."
         )
+    if name in registry.trackers:
+        raise SpecError(f"tracker {quoted(name)} exists already. Choose another name.")
+    if name in registry.metrics:
+        raise SpecError(f"metric {quoted(name)} exists already. Choose another name.")
     for slot, known in registry.components.items():
         if name in known:
             owner = printable(known[name][0].origin.distribution, 60)

@@ -40,7 +40,7 @@ A pairbench plugin with $brings called `$name`.
 ```
 pip install -e ".[dev]"
 pytest
-pairbench show $show
+$show
 pairbench run $spec
 ```
 
@@ -56,12 +56,15 @@ import pairbench
 $imports
 
 
+$hooks'''
+
+HOOK = """\
 @pairbench.hookimpl
-def pairbench_components():
+def $hook():
     return [
 $classes
     ]
-'''
+"""
 
 TEST = '''\
 """Every component passes pairbench's conformance kit."""
@@ -96,6 +99,12 @@ test_loss = pairbench.testing.conformance(
     ${base}Loss(),
     ${base}Loss(smoothing=0.0),
 )
+""",
+    "tracker": """\
+test_tracker = pairbench.testing.conformance(${base}Tracker)
+""",
+    "metric": """\
+test_metric = pairbench.testing.conformance(${base}Metric)
 """,
 }
 
@@ -249,4 +258,67 @@ class SmoothedCrossEntropy(nn.Module):
         return loss, {"answer": loss}
 '''
 
-COMPONENTS = {"dataset": DATASET, "encoder": ENCODER, "head": HEAD, "loss": LOSS}
+TRACKER = '''\
+"""A tracker: takes what a run does somewhere else, in a process of its own."""
+
+import csv
+from pathlib import Path
+
+import pairbench
+
+
+class ${base}Tracker(pairbench.Tracker):
+    """A line of CSV for each round."""
+
+    name = "$name"
+
+    def run_started(self, run):
+        self.file = Path(f"$name-{run.run_id}.csv")
+        self.names = run.names
+        self.write("config", "round", "status", "accuracy", "record")
+
+    def round_finished(self, finished):
+        config = self.names[finished.config_index]
+        accuracy = finished.record["metrics"].get("accuracy")
+        number, status = finished.round_index, finished.status
+        self.write(config, number, status, accuracy, finished.record_id)
+
+    def place(self):
+        return str(self.file)
+
+    def write(self, *cells):
+        with self.file.open("a", newline="") as file:
+            csv.writer(file).writerow(cells)
+'''
+
+METRIC = '''\
+"""A metric: from what a model answered to one figure."""
+
+import pairbench
+
+
+def sure_errors(pairs):
+    """The share of wrong answers among those that the model is sure of, or None."""
+    sure = pairs.logits.softmax(dim=1).amax(dim=1) > 0.9
+    if not sure.any():
+        return None
+    return float((pairs.answer != pairs.right)[sure].double().mean())
+
+
+${base}Metric = pairbench.MetricSpec(
+    "$name",
+    "Share of wrong answers among those that the model is sure of.",
+    sure_errors,
+    unit="percent",
+    higher_is_better=False,
+)
+'''
+
+COMPONENTS = {
+    "dataset": DATASET,
+    "encoder": ENCODER,
+    "head": HEAD,
+    "loss": LOSS,
+    "metric": METRIC,
+    "tracker": TRACKER,
+}

@@ -38,11 +38,20 @@ class Target(StrEnum):
 def predict(
     model: ModelArgument,
     images: Annotated[
-        list[str] | None, typer.Argument(metavar="[IMAGE]...", help="Two images, or a reference and two candidates.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE]...",
+            help="Two images, or reference and two candidates; with --csv, words such as dataset.delimiter=semicolon "
+            "for a list that is unlike the one that the model was trained on.",
+        ),
     ] = None,
     table: Annotated[
         Path | None,
-        typer.Option("--csv", help="A CSV file with columns first, second[, third]; paths are relative to it."),
+        typer.Option(
+            "--csv",
+            help="A CSV file of pairs, read as the model's dataset reads its own: columns first, second[, third], and "
+            "paths relative to it, unless the model's dataset options say otherwise.",
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The CSV file to write.")] = None,
     on_error: Annotated[
@@ -55,21 +64,26 @@ def predict(
     traceback: TracebackOption = False,
 ) -> int:
     """Predict the answer to pairs of image files with a saved model, with probabilities."""
+    from pairbench.config.run_config import changed_dataset
     from pairbench.errors import SpecError
     from pairbench.model import pair_tables
     from pairbench.model.predict_files import answered
+    from pairbench.plugin.pair_list import PairList
+    from pairbench.text import printable
 
-    if (table is None) == (not images):
+    words = images or []
+    if (table is None) != bool(words) and not (table is not None and all(map(_is_option, words))):
         raise SpecError("predict takes either images or a file of pairs: expected IMAGE IMAGE or --csv FILE.")
     if output is not None and not output.parent.is_dir():
         raise SpecError(f"--output {output}: there is no folder {output.parent}. Create it first.")
     with aside():
         found = _opened(model, store, device)
         if table is None:
-            rows, base, where = [tuple(images or [])], Path(), ""
+            pairs, where = PairList((1,), (tuple(words),), (tuple(words),)), ""
         else:
-            rows, base, where = pair_tables.read_pairs(table, found.task.views), table.parent, f"{table}, row "
-        said, skipped = answered(found, rows, base, where, skip=on_error is OnError.skip, quiet=quiet)
+            dataset = changed_dataset(found.config, words)
+            pairs, where = dataset.pair_list(table), f"{printable(table.name, 60)}, row "
+        said, skipped = answered(found, pairs, where, skip=on_error is OnError.skip, quiet=quiet)
     about = {key: found.description[key] for key in ("config_id", "round", "outcomes")}
     about["path"] = str(found.kept.path)
     text = pair_tables.to_csv(said, found.outcomes)
@@ -77,12 +91,16 @@ def predict(
         pair_tables.write_whole(output, text.encode())
         print(output)
     else:
-        document = pair_tables.document(said, found.outcomes, f"model {found.config.config_id}/{about['round']}")
+        document = pair_tables.document(said, found.outcomes, f"model {about['config_id']}/{about['round']}")
         if form is Format.csv:
             print(text, end="")
         else:
             emit(form, document, pair_tables.value(said, about, skipped))
     return 0
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("dataset.") and "=" in word
 
 
 def _opened(handle: str, store: str | None, device: str) -> Model:

@@ -6,13 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from pairbench.config.options import read, validated, written_option
-from pairbench.config.spec import Settings
+from pairbench.config.spec import Settings, parse, single
 from pairbench.config.transform_calls import parsed_call
 from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
 from pairbench.plugin.components import (
@@ -29,6 +28,7 @@ from pairbench.plugin.components import (
     PositiveInt,
     Probability,
 )
+from pairbench.plugin.dotted import is_dotted
 from pairbench.plugin.registry import Origin, Registry, installed
 from pairbench.plugin.selection import BUNDLED
 from pairbench.text import quoted, unknown
@@ -54,15 +54,17 @@ class TrainOptions(Options):
     rounds: independent repeats, each with its own data, weights and shuffling.
     seed: the seed that the seeds of all rounds are drawn from.
     epochs: passes over the training pairs.
-    batch_size: pairs in a step.
-    optimizer: an optimiser of torch (adam, adamw, sgd, ...) or timm (lamb, lion, ...) by name.
+    batch_size: pairs in a step; a single pair that is left over at the end of an epoch joins the step before it.
+    optimizer: an optimiser of torch (adam, adamw, sgd, ...) or timm (lamb, lion, ...) by name, or one of another
+        package by its dotted path, such as my_package.MyOptimizer.
     learning_rate: the peak learning rate.
     weight_decay: the weight decay; none uses the optimiser's default.
     decay_all: true decays every parameter, as torch does; false excludes biases and the weights of norms.
     clip_norm: the largest norm of a round's gradient; larger ones are scaled down to it; none turns clipping off.
     ema: the decay of an exponential moving average of the weights, which is evaluated in their place; 0 turns it off.
     optimizer_options: more arguments of the optimiser, such as [momentum=0.9,nesterov=true] or [betas=[0.9,0.95]].
-    schedule: constant, cosine, linear, one_cycle, or a scheduler of torch (StepLR, ...) or timm (tanh, poly, ...).
+    schedule: constant, cosine, linear, one_cycle, or a scheduler of torch (StepLR, ...) or timm (tanh, poly, ...),
+        or the dotted path of another.
     warmup: the share of all steps in which the learning rate rises linearly from zero; for constant, cosine and
         linear, and for timm's schedulers.
     schedule_options: more arguments of the scheduler, such as [step_size=10,gamma=0.5].
@@ -71,7 +73,8 @@ class TrainOptions(Options):
     augment: random distortions, drawn again each time a training image is seen: rotate (degrees), scale and shear
         (fractions), shift and elastic (pixels), such as [rotate=10,shift=1]; each is the largest amount.
     transforms: random transforms of torchvision, applied in order to the 8-bit pixels of each training image and
-        drawn again each time it is seen, such as [RandomHorizontalFlip(p=0.5),ColorJitter(brightness=0.2)].
+        drawn again each time it is seen, such as [RandomHorizontalFlip(p=0.5),ColorJitter(brightness=0.2)]; a dotted
+        path names one of another package, such as [my_package.Rain(drops=9)].
     swap: swap the images of a random half of the training pairs, and adjust their answers.
     repair: draw new pairs of the labelled training images in each epoch.
     tta: at test time, average the answers over this many distorted copies of the images, at half of augment's
@@ -137,6 +140,11 @@ class TrainOptions(Options):
             raise ValueError("tta averages over distorted copies, but augment names no distortion. Set train.augment.")
         return self
 
+    def dotted(self) -> list[str]:
+        """The dotted paths by which options name things of other packages, each once."""
+        named = [self.optimizer, self.schedule, *(parsed_call(call)[0] for call in self.transforms)]
+        return sorted({name for name in named if is_dotted(name)})
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -185,20 +193,38 @@ class RunConfig:
     def config_id(self) -> str:
         """Twelve hexadecimal digits that identify this config, ignoring the number of rounds and file locations.
 
-        Raises:
-            DataError: the weights, which are identified by their content, cannot be read.
-        """
-        # Not cached if there is a file: it may have been replaced.
-        return id_of(self.flat(), self.locations(), self.weights()) if self.encoder.locations else self._id_of_options
+        A user's own data, and weights that lie in a file, count by their content.
 
-    @cached_property
-    def _id_of_options(self) -> str:
-        return id_of(self.flat(), self.locations())
+        Raises:
+            DataError: the data or the weights cannot be read.
+        """
+        # Anew each time where there are files: others may have taken their place.
+        return self.id_with(self.data() if self.dataset.own_files else "", self.weights())
+
+    def id_with(self, data: str, weights: str) -> str:
+        """The config_id where the digests of data and weights are known already; reads no file."""
+        return id_of(self.flat(), self.locations(), weights=weights, data=data if self.dataset.own_files else None)
 
     def locations(self) -> list[str]:
         """The keys of options that are only locations of data or weights."""
         places = {"dataset": type(self.dataset).locations, "encoder": self.encoder.locations}
         return [f"{slot}.{option}" for slot, options in places.items() for option in options]
+
+    def data(self) -> str:
+        """The digest of the data that the dataset reads; "" where it reads no file.
+
+        Raises:
+            DataError: the data cannot be read.
+        """
+        try:
+            return self.dataset.digest()
+        except PairbenchError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"dataset '{self.dataset.name}' failed to digest its data ({type(error).__name__}: {error}). "
+                "Fix its plugin, or check the paths in its options."
+            ) from error
 
     def weights(self) -> str:
         """The digest of the weights that the encoder loads; "" if all of them are initialised at random.
@@ -282,6 +308,41 @@ def resolve(settings: Settings, registry: Registry | None = None, home: str = ""
     return RunConfig(**models, pairing=chosen["pairing"], train=train)  # type: ignore[arg-type]
 
 
+def known_id(config: RunConfig, what: str) -> str:
+    """The config_id of `config`, by which `what` is looked up.
+
+    Raises:
+        DataError: the data or the weights are not there, and so cannot say which of them are meant.
+    """
+    try:
+        return config.config_id
+    except DataError as error:
+        raise DataError(f"{error} A spec finds {what} by the content of its data: or name it by config_id.") from None
+
+
+def changed_dataset(config: RunConfig, words: Iterable[str]) -> PairDataset:
+    """The dataset of `config` with the options that `words` name, such as "dataset.delimiter=semicolon".
+
+    Raises:
+        SpecError: a word is wrong, or names no option of this dataset.
+    """
+    changes = _options(single(parse(words)), "dataset")
+    kind = type(config.dataset)
+    given = read(kind, "dataset", _required(config.dataset) | changes).values()
+    changed: PairDataset = validated(kind, "dataset", config.dataset.values() | {key: given[key] for key in changes})
+    return changed
+
+
+def _required(dataset: PairDataset) -> Settings:
+    """What `dataset` has for the options that have no default, as a spec writes it."""
+    fields = type(dataset).model_fields.items()
+    return {
+        info.alias or name: written_option(info, dataset.values()[info.alias or name])
+        for name, info in fields
+        if info.is_required()
+    }
+
+
 def from_flat(flat: Mapping[str, Any], registry: Registry | None = None) -> RunConfig:
     """The config whose `flat` form this is.
 
@@ -303,15 +364,16 @@ def from_flat(flat: Mapping[str, Any], registry: Registry | None = None) -> RunC
     return RunConfig(**models, pairing=pairing, train=validated(TrainOptions, "train", options("train")))
 
 
-def id_of(flat: Mapping[str, Any], locations: Iterable[str] = (), weights: str = "") -> str:
+def id_of(flat: Mapping[str, Any], locations: Iterable[str] = (), *, weights: str = "", data: str | None = None) -> str:
     """The config_id of the config whose `flat` form this is.
 
     Args:
         flat: every option.
-        locations: keys of options that are ignored; for an encoder, `weights` counts instead.
-        weights: the digest of the weights at that location.
+        locations: keys of options that only say where files lie; what lies there counts in their place.
+        weights: the digest of the weights that lie at an encoder's locations.
+        data: the digest of the data that lie at a dataset's locations; None where the other options name them.
     """
-    nowhere = {key: weights if key.startswith("encoder.") else None for key in locations}
+    nowhere = {key: weights if key.startswith("encoder.") else data for key in locations}
     identity = {key: value for key, value in (dict(flat) | nowhere).items() if key != "train.rounds"}
     return hashlib.sha256(canonical(identity).encode()).hexdigest()[:12]
 

@@ -23,7 +23,7 @@ from typing import Any
 from pairbench.config.run_config import RunConfig, resolve
 from pairbench.config.spec import MAX_GRID, expand, override, parse, repeated, split_words
 from pairbench.errors import SpecError
-from pairbench.plugin.metric_specs import METRICS
+from pairbench.plugin.metrics import known_metrics
 from pairbench.plugin.registry import Registry
 from pairbench.text import printable, quoted, unknown
 
@@ -185,8 +185,8 @@ def _entry(run: dict[str, Any], number: int, shared: list[str]) -> Entry:
 
 
 def _published(value: object, where: str, metric: str) -> Published:
-    if metric not in METRICS:
-        raise SpecError(f"{where}published: {unknown('metric', metric, METRICS)}")
+    if metric not in (known := known_metrics()):
+        raise SpecError(f"{where}published: {unknown('metric', metric, known)}")
     figures: dict[str, Any] = value if isinstance(value, dict) else {"mean": value}
     mean, std, rounds = figures.get("mean"), figures.get("std"), figures.get("rounds")
     sound = (

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pairbench.errors import StoreError
+from pairbench.errors import StoreError, refuse_exhaustion
 from pairbench.plugin.components import SPLITS, PairPool
 from pairbench.text import printable
 
@@ -46,6 +46,7 @@ class KeptPools:
                 found = path.stat()
                 stamps[f"{path.parent.name}/{path.name}"] = (found.st_ino, found.st_size, found.st_mtime_ns)
         except OSError as error:
+            refuse_exhaustion(error)
             raise _changed(self.folder) from error
         return stamps
 
@@ -89,6 +90,7 @@ def open_pool(folder: Path) -> PairPool:
         if (folder / "folds.npy").exists():
             parts["folds"] = torch.from_numpy(np.load(folder / "folds.npy"))
     except (OSError, ValueError) as error:
+        refuse_exhaustion(error)
         raise _changed(folder) from error
     return PairPool(**parts)
 

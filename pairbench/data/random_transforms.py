@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pairbench.config.transform_calls import parsed_call
 from pairbench.errors import MismatchError
+from pairbench.plugin.dotted import imported, is_dotted
 from pairbench.text import printable
 
 
@@ -70,13 +71,18 @@ def _built(call: str) -> tuple[nn.Module, float | None]:
 
     name, options = parsed_call(call)
     try:
-        made: nn.Module = getattr(v2, name)(**options)
+        kind = imported(name, "train.transforms") if is_dotted(name) else getattr(v2, name)
+        # A spec may come from anywhere: it calls nothing but the classes of modules.
+        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+            raise MismatchError(f"train.transforms={printable(name, 80)} is no subclass of torch.nn.Module. Name one.")
+        made: nn.Module = kind(**options)
+    except MismatchError:
+        raise
     except Exception as error:  # noqa: BLE001 - a transform may raise anything over its options
         reason = printable(" ".join(str(error).split()), 150)
         raise MismatchError(f"train.transforms: {printable(call, 80)}: {reason}. Fix its options.") from None
     whether = getattr(v2._transform, "_RandomApplyTransform")  # noqa: B009 - private, so mypy does not know it
-    kind = type(made)
-    draws = kind.make_params is not v2.Transform.make_params if hasattr(kind, "make_params") else True
+    draws = getattr(type(made), "make_params", None) is not v2.Transform.make_params
     if isinstance(made, whether) and not draws:
         chance = float(made.p)
         made.p = 1.0

@@ -14,6 +14,8 @@ from pairbench.errors import DataError
 from pairbench.plugin.components import PairBatch, PairPool, PairTask
 
 MATERIALISE_BYTES = 512 * 2**20
+# Fewer pairs of one answer than this are worth a note.
+FEW_ANSWERS = 10
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,35 @@ def check_pool(pool: PairPool, task: PairTask, rounds: int, name: str) -> None:
     classes = task.num_classes or 0
     if pool.classes.shape != pool.images.shape[:1] or pool.classes.min() < -1 or pool.classes.max() >= max(classes, 0):
         refuse(f"classes outside -1 to {classes - 1}, or not one for each image")
+
+
+def check_answers(pools: Mapping[str, PairPool], task: PairTask, name: str) -> list[str]:
+    """Notes on splits with very few pairs of one answer.
+
+    Raises:
+        DataError: train or test pairs have one answer alone in every round, so that no figure means anything.
+    """
+    notes = []
+    for split, pool in pools.items():
+        pairs = pool.target.shape[1]
+        target = pool.target.float()
+        # The most that any round has; a tie between soft votes is neither.
+        counts = [int(given.sum(dim=1).max()) for given in (target < 0.5, target > 0.5)]
+        few, rare = min(zip(counts, task.outcomes, strict=True))
+        there = task.outcomes[1 - task.outcomes.index(rare)]
+        if not few and split == "validation":
+            notes.append(f"all {pairs} validation pairs have the answer '{there}': they cannot choose a threshold")
+        elif not few and pairs > 1:
+            raise DataError(
+                f"dataset '{name}': all {pairs} {split} pairs have the answer '{there}', so no figure over them means "
+                f"anything. Add pairs whose answer is '{rare}', or split the pairs otherwise."
+            )
+        elif few < FEW_ANSWERS <= pairs // 2:
+            notes.append(
+                f"{few} of {pairs} {split} pairs {'has' if few == 1 else 'have'} the answer '{rare}': figures that "
+                "depend on it, such as AUC and EER, say little"
+            )
+    return notes
 
 
 def shared_images(pools: Mapping[str, PairPool]) -> str:

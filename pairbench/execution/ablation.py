@@ -11,7 +11,7 @@ from pairbench.config.spec import Settings, expand, override, parse, single, spl
 from pairbench.config.suite import find_suite
 from pairbench.errors import SpecError
 from pairbench.execution.runner import Run, plan_of
-from pairbench.plugin.metric_specs import METRICS, NOT_RANKED
+from pairbench.plugin.metrics import rankable
 from pairbench.plugin.registry import Registry, installed
 from pairbench.results.ablation_result import Ablation, ablation_of
 from pairbench.results.ranking import check_metric
@@ -106,6 +106,7 @@ def ablate(
     metric: str = "accuracy",
     store: str | Path | None = None,
     workers: int | None = None,
+    track: str | Sequence[str] | None = None,
     display: Any = None,
 ) -> Ablation:
     """Train a config and the same without each of its ingredients, and say what each is worth.
@@ -118,6 +119,7 @@ def ablate(
         metric: the figure whose differences are shown.
         store: the folder of the records.
         workers: processes that train at once; 0 trains in this process.
+        track: trackers that log the run; None takes those that PAIRBENCH_TRACK names.
         display: an object with event hooks.
 
     Raises:
@@ -125,8 +127,8 @@ def ablate(
         StoreError: the store cannot be read or written.
     """
     # Before anything is trained.
-    check_metric(metric, [*METRICS, *(f"validation_{name}" for name in METRICS if name not in NOT_RANKED)])
     registry = installed()
+    check_metric(metric, rankable(registry))
     base: Settings = {}
     if suite is not None:
         entries = find_suite(suite, registry).only([only] if only else []).entries
@@ -138,6 +140,10 @@ def ablate(
     settings = override(base, single(parse(word for item in words for word in split_words(item))))
     found = without_each(settings, registry, off)
     results = Run(
-        plan_of([(name, None, config) for name, config in found], None, registry), Store(store), registry, display
+        plan_of([(name, None, config) for name, config in found], None, registry),
+        Store(store),
+        registry,
+        display,
+        track,
     ).go(workers=workers, timing=False, fresh=False, retry_failed=False, round_timeout=None)
     return ablation_of([name for name, _ in found[1:]], results, metric)

@@ -41,7 +41,7 @@ def claimed(job: Job, task: Task, emit: Emit, *, wait: bool = False) -> Iterator
     try:
         while True:
             for index in task.rounds[:1] if whole else task.rounds:
-                claim = store.claim(planned.config.config_id, index, keys[index])
+                claim = store.claim(planned.config_id, index, keys[index])
                 if claim is not None:
                     held[index] = claim
             if held or not wait:
@@ -71,7 +71,7 @@ def _ended(store: Store, job: Job, number: int, rounds: tuple[int, ...]) -> dict
     keys = planned.round_keys()
     found = {}
     for index in rounds:
-        record = store.ended(planned.config.config_id, index, keys[index], job.started)
+        record = store.ended(planned.config_id, index, keys[index], job.started)
         if record is not None and not (job.keep_models and _lacks_model(store, job, number, record)):
             found[index] = record
     return found
@@ -101,7 +101,5 @@ def untimed(job: Job, numbers: list[int]) -> list[int]:
     """Those of the configs `numbers` that no other run has timed since this one started."""
     store = Store(job.store)
     return [
-        number
-        for number in numbers
-        if job.replace or not store.timed_since(job.configs[number].config.config_id, job.started)
+        number for number in numbers if job.replace or not store.timed_since(job.configs[number].config_id, job.started)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,17 @@ class PlannedConfig:
     config: RunConfig
     context: Context
 
+    @cached_property
+    def config_id(self) -> str:
+        """The config's id with the data and weights of this run, whatever becomes of their files meanwhile."""
+        return self.context.id_of(self.config)
+
     def round_keys(self) -> list[str]:
         """The key of each round that is asked for."""
-        config = self.config
+        train = self.config.train
         return [
-            round_key(config.config_id, number, round_seed(config.train.seed, number), self.context)
-            for number in range(config.train.rounds)
+            round_key(self.config_id, number, round_seed(train.seed, number), self.context)
+            for number in range(train.rounds)
         ]
 
     @property
@@ -39,6 +45,15 @@ class PlannedConfig:
         """Members with the same key see the same pools."""
         dataset, code = self.config.dataset, self.context.code.get("dataset")
         return canonical([dataset.name, dataset.values(), self.config.train.seed, self.context.data, code])
+
+
+def planned_config(name: str, config: RunConfig, data: str, registry: Registry) -> PlannedConfig:
+    """`config` as part of a run here and now; `data` is the digest of its data.
+
+    Raises:
+        DataError: the weights of its encoder cannot be read.
+    """
+    return PlannedConfig(name, config, Context.of(config, data, registry))
 
 
 @dataclass(frozen=True)
@@ -176,7 +191,7 @@ def unkept(store: Store, configs: Sequence[PlannedConfig], known: Known) -> list
             for number, key in enumerate(planned.round_keys())
             if key in known.done
             and known.done[key]["status"] == "finished"
-            and not is_sound(model_path(store, planned.config.config_id, number, key))
+            and not is_sound(model_path(store, planned.config_id, number, key))
         ]
         for planned in configs
     ]
@@ -184,5 +199,5 @@ def unkept(store: Store, configs: Sequence[PlannedConfig], known: Known) -> list
 
 def kept(store: Store, planned: PlannedConfig) -> dict[int, Path]:
     """The file of each round's model that is there."""
-    paths = {n: model_path(store, planned.config.config_id, n, key) for n, key in enumerate(planned.round_keys())}
+    paths = {n: model_path(store, planned.config_id, n, key) for n, key in enumerate(planned.round_keys())}
     return {number: path for number, path in paths.items() if path.is_file()}

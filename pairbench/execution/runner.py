@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,17 +14,20 @@ from pairbench.config.run_config import RunConfig, resolve
 from pairbench.config.spec import expand, parse, split_words
 from pairbench.config.suite import Entry, find_suite
 from pairbench.environment import cores, machine
-from pairbench.errors import DataError, MismatchError, PairbenchError, SpecError
-from pairbench.execution.plan import Job, PlannedConfig, cut, kept, pending, unkept
-from pairbench.plugin.components import PairDataset
-from pairbench.plugin.events import DataProgressed, EpochFinished, RunStarted
+from pairbench.errors import MismatchError, SpecError
+from pairbench.execution.announcing import Announcer, epoch_finished, round_finished, run_finished, run_started
+from pairbench.execution.plan import Job, PlannedConfig, cut, kept, pending, planned_config, unkept
+from pairbench.execution.tracking import Tracking, chosen_trackers
+from pairbench.plugin.events import DataProgressed, RunStarted
 from pairbench.plugin.notify import heard_by
-from pairbench.plugin.registry import Registry, installed, reason_of
+from pairbench.plugin.registry import Registry, installed
 from pairbench.results.results import Result, Results
 from pairbench.store.known_rounds import Known
-from pairbench.store.record import Context
 from pairbench.store.store import Store
 from pairbench.text import printable
+
+# How long trackers may take where a run is interrupted or cannot go on.
+STOPPED_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def run(
     keep_models: bool = False,
     round_timeout: float | None = None,
     memory_limit: float | None = None,
+    track: str | Sequence[str] | None = None,
     display: Any = None,
 ) -> Results:
     """Train and evaluate configs, and give back their results.
@@ -67,16 +70,18 @@ def run(
         round_timeout: seconds after which a round is stopped and counted as failed.
         memory_limit: MiB that a worker process may allocate, beyond which its round fails; None leaves it most of what
             the machine has. Linux alone counts.
+        track: trackers that log the run, such as "tensorboard" or ["mlflow", "wandb"]; None takes those that
+            PAIRBENCH_TRACK names, and "" none.
         display: an object with event hooks, such as a progress display.
 
     Raises:
-        InputError: the words, the suite or the data are wrong; nothing has been trained.
+        InputError: the words, the suite or the data are wrong, or a tracker cannot be used; nothing has been trained.
         StoreError: the store cannot be read or written; finished rounds are kept.
         WorkerError: the worker processes could not be started.
     """
     registry = installed()
     place = Store(store)
-    run = Run(Plan((), (), None), place, registry, display)
+    run = Run(Plan((), (), None), place, registry, display, track)
     with run.listening():
         run.plan = make_plan(words, suite=suite, only=only, registry=registry)
     return run.go(
@@ -127,42 +132,39 @@ def plan_of(found: Sequence[tuple[str, Entry | None, RunConfig]], suite: str | N
         DataError: the data of one cannot be had.
     """
     seen: dict[str, str] = {}
-    for label, _, config in found:
-        if config.config_id in seen:
-            other = printable(seen[config.config_id], 60)
-            raise SpecError(
-                f"{printable(label, 60)} and {other} are the same config. Leave one of them out of the run."
-            )
-        seen[config.config_id] = label
     digests: dict[str, str] = {}
     configs = []
     for label, _, config in found:
         key = f"{config.dataset.name} {config.dataset!r}"
         if key not in digests:
-            digests[key] = _digest(config.dataset)
-        configs.append(PlannedConfig(label, config, Context.of(config, digests[key], registry)))
+            digests[key] = config.data()
+        planned = planned_config(label, config, digests[key], registry)
+        if planned.config_id in seen:
+            other = printable(seen[planned.config_id], 60)
+            raise SpecError(
+                f"{printable(label, 60)} and {other} are the same config. Leave one of them out of the run."
+            )
+        seen[planned.config_id] = label
+        configs.append(planned)
     return Plan(tuple(configs), tuple(entry for _, entry, _ in found), suite)
-
-
-def _digest(dataset: PairDataset) -> str:
-    try:
-        return dataset.digest()
-    except PairbenchError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"dataset '{dataset.name}' cannot tell a digest of its data ({type(error).__name__}: {error}). "
-            "Mend its plugin, or check the paths in its options."
-        ) from error
 
 
 class Run:
     """One run: what it still has to do, and the events that it tells."""
 
-    def __init__(self, plan: Plan, store: Store, registry: Registry, display: Any = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        registry: Registry,
+        display: Any = None,
+        track: str | Sequence[str] | None = None,
+    ) -> None:
         self.plan, self.store, self.registry = plan, store, registry
         self.notes: list[str] = []
-        self._display = display
+        self._tracking = Tracking(chosen_trackers(track, registry), self._note)
+        listeners = [self._tracking] if display is None else [display, self._tracking]
+        self._tell = Announcer(registry.manager, listeners, self._note).tell
 
     def go(
         self,
@@ -184,7 +186,7 @@ class Run:
             raise SpecError(f"memory limit {memory_limit}: expected a number of MiB above 0.")
         started = time.time()
         configs = self.plan.configs
-        scan = self.store.read({planned.config.config_id for planned in configs})
+        scan = self.store.read({planned.config_id for planned in configs})
         left = pending(configs, Known.of(scan.records), fresh=fresh, retry_failed=retry_failed)
         if keep_models:
             left = self._with_unkept(left, Known.of(scan.records))
@@ -212,10 +214,20 @@ class Run:
             memory_mib=memory_limit,
             keep_models=keep_models,
         )
-        if job.tasks or job.timed:
-            self._execute(job, left)
-            self.store.tidy({planned.config.config_id for planned in configs})
-        return self._results(timing, keep_models)
+        begun = run_started(job, left)
+        try:
+            if job.tasks or job.timed:
+                self._execute(job, begun)
+                self.store.tidy({planned.config_id for planned in configs})
+            else:
+                self._tell("pairbench_run_started", run=begun)
+            results = self._results(timing, keep_models)
+            finished = run_finished(begun.run_id, results, time.time() - started)
+            self._tell("pairbench_run_finished", results=results, finished=finished)
+        finally:
+            # After Ctrl-C or an error the trackers get a moment to write what they have.
+            self._tracking.close(STOPPED_SECONDS)
+        return replace(results, notes=tuple(self.notes))
 
     def _with_unkept(self, left: list[list[int]], known: Known) -> list[list[int]]:
         """The rounds that are left, and those that are there without their model."""
@@ -236,7 +248,7 @@ class Run:
         return [
             number
             for number, planned in enumerate(self.plan.configs)
-            if fresh or self._timing(planned.config.config_id) is None
+            if fresh or self._timing(planned.config_id) is None
         ]
 
     def _timing(self, config_id: str) -> dict[str, Any] | None:
@@ -248,34 +260,28 @@ class Run:
         ]
         return same[-1] if same else None
 
-    def _execute(self, job: Job, left: Sequence[Sequence[int]]) -> None:
+    def _execute(self, job: Job, started: RunStarted) -> None:
         from pairbench.execution.executors import execute
 
-        names = tuple(planned.name for planned in job.configs)
-        epochs = tuple(planned.config.train.epochs for planned in job.configs)
-        started = RunStarted(names, tuple(len(rounds) for rounds in left), epochs, job.workers)
         events = []
         # Closed on every way out, so that Ctrl-C or an error leaves no worker behind.
         with self.listening(), contextlib.closing(execute(job)) as stream:
             for event in stream:
-                number = event.get("config_index", 0)
                 match event["event"]:
                     case "invalid":
                         events.append(event)
                     case "ready":
                         self._tell("pairbench_run_started", run=started)
                     case "epoch":
-                        epoch = EpochFinished(
-                            number, event["round"], event["epoch"], epochs[number], event["loss"], event["accuracy"]
-                        )
-                        self._tell("pairbench_epoch_finished", epoch=epoch)
+                        self._tell("pairbench_epoch_finished", epoch=epoch_finished(started, event))
                     case "data":
                         self._progressed(event["done"], event["total"], event["what"])
                     case "round":
-                        self._tell("pairbench_round_finished", record=event["record"])
+                        finished = round_finished(self.store, event)
+                        self._tell("pairbench_round_finished", record=event["record"], finished=finished)
                     case "note":
                         self._note(event["message"])
-        refuse_invalid(events, names)
+        refuse_invalid(events, started.names)
 
     def listening(self) -> contextlib.AbstractContextManager[None]:
         """While this holds, what datasets tell in this process is shown, and what they note is kept."""
@@ -296,48 +302,30 @@ class Run:
         if message not in self.notes:
             self.notes.append(message)
 
-    def _tell(self, hook: str, **values: Any) -> None:
-        """Call a hook; a plugin that fails in it is named in a note and the run goes on."""
-        if self._display is not None and hasattr(self._display, hook):
-            getattr(self._display, hook)(**values)
-        for implementation in getattr(self.registry.manager.hook, hook).get_hookimpls():
-            try:
-                implementation.function(**{name: values[name] for name in implementation.argnames})
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
-                last = traceback.extract_tb(error.__traceback__)[-1]
-                where = f"{Path(last.filename).name}:{last.lineno}"
-                place = f"plugin {implementation.plugin_name} failed in {hook} ({where})"
-                if not any(note.startswith(place) for note in self.notes):
-                    self.notes.append(f"{place}: {reason_of(error)}")
-
     def _results(self, timing: bool, keep_models: bool = False) -> Results:
         items = []
-        scan = self.store.read({planned.config.config_id for planned in self.plan.configs})
+        scan = self.store.read({planned.config_id for planned in self.plan.configs})
         known = Known.of(scan.records)
         for planned, entry in zip(self.plan.configs, self.plan.entries, strict=True):
             records = tuple(record for key in planned.round_keys() if (record := known.record(key)) is not None)
             items.append(
                 Result(
                     planned.name,
-                    planned.config.config_id,
+                    planned.config_id,
                     planned.config.flat(),
                     records,
-                    self._timing(planned.config.config_id) if timing else None,
+                    self._timing(planned.config_id) if timing else None,
                     dict(entry.published) if entry else {},
                     entry.note if entry else "",
                 )
             )
         models: dict[str, dict[int, Path]] = {}
         if keep_models:
-            models = {planned.config.config_id: kept(self.store, planned) for planned in self.plan.configs}
+            models = {planned.config_id: kept(self.store, planned) for planned in self.plan.configs}
             self.notes += [
                 f"kept models of {name}: {len(files)}, in {self.store.root / name}" for name, files in models.items()
             ]
-        results = Results(tuple(items), self.store.root, scan.damaged, notes=tuple(self.notes), models=models)
-        self._tell("pairbench_run_finished", results=results)
-        return replace(results, notes=tuple(self.notes))
+        return Results(tuple(items), self.store.root, scan.damaged, notes=tuple(self.notes), models=models)
 
 
 def refuse_invalid(events: Sequence[dict[str, Any]], names: Sequence[str]) -> None:

@@ -10,13 +10,12 @@ from pairbench.config.run_config import RunConfig, resolve
 from pairbench.config.spec import expand, parse, split_specs
 from pairbench.errors import SpecError, WorkerError
 from pairbench.execution.executors import execute
-from pairbench.execution.plan import Job, PlannedConfig
+from pairbench.execution.plan import Job, planned_config
 from pairbench.execution.runner import refuse_invalid
 from pairbench.plugin.registry import installed
 from pairbench.results.quantiles import median_interval
 from pairbench.results.render import Document, Table, csv_lines
 from pairbench.results.tables import count, rate, short_names
-from pairbench.store.record import Context
 from pairbench.store.store import Store
 from pairbench.text import unknown
 
@@ -67,8 +66,8 @@ def side_by_side(
         configs += [resolve(settings, registry) for settings in expand(parse(words))]
     if not configs:
         raise SpecError('no spec: expected one or more, such as "encoder=cnn loss=aux".')
-    planned = tuple(PlannedConfig(str(config), config, Context("", {})) for config in configs)
-    if len({one.config.config_id for one in planned}) < len(planned):
+    planned = tuple(planned_config(str(config), config, config.data(), registry) for config in configs)
+    if len({one.config_id for one in planned}) < len(planned):
         raise SpecError("the same config twice: nothing to compare. Name each config once.")
     place = str(Store(store).root.resolve())
     job = Job(
@@ -93,7 +92,7 @@ def side_by_side(
     if len(timings) < len(planned):
         notes = [event["message"] for event in events if event["event"] == "note"]
         raise WorkerError("the timing was not taken" + (f" ({notes[0]})." if notes else "."))
-    results = [{"name": m.name, "config_id": m.config.config_id, "timing": timings[i]} for i, m in enumerate(planned)]
+    results = [{"name": m.name, "config_id": m.config_id, "timing": timings[i]} for i, m in enumerate(planned)]
     ratios = [
         {"first": planned[0].name, "second": planned[i].name, "figure": figure} | ratio(timings[0], timings[i], figure)
         for i in range(1, len(planned))

@@ -46,7 +46,7 @@ def packed(config: RunConfig, models: Sequence[PairModel], scaling: Scaling, rec
     task = config.dataset.task
     description = {
         "config": config.qualified(),
-        "config_id": config.config_id,
+        "config_id": record["config_id"],
         "round": record["round"],
         "seed": record["seed"],
         "members": len(models),

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from pairbench.config.run_config import canonical
 from pairbench.errors import DataError, PairbenchError, SpecError
-from pairbench.model.pair_tables import read_pairs, write_whole
+from pairbench.model.pair_tables import write_whole
 from pairbench.model.predictor import Model, Network
 from pairbench.text import printable
 
@@ -107,8 +107,8 @@ def exported(model: Model, to: str, output: Path | None = None, pairs: Path | No
 def _examples(model: Model, pairs: Path | None) -> Tensor:
     """Real pairs to check with, (N, V, C, H, W) uint8."""
     if pairs is not None:
-        rows = read_pairs(pairs, model.task.views)[:PAIRS]
-        return torch.stack([torch.stack([model.pixels(pairs.parent / name) for name in row]) for row in rows])
+        rows = model.config.dataset.pair_list(pairs).paths[:PAIRS]
+        return torch.stack([torch.stack([model.pixels(path) for path in row]) for row in rows])
     round_index = model.description["round"]
     try:
         pool = model.config.dataset.load("test", rounds=round_index + 1, seed=model.config.train.seed)

@@ -6,71 +6,26 @@ import csv
 import io
 import os
 import secrets
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pairbench.errors import DataError, StoreError
+from pairbench.errors import StoreError
+from pairbench.plugin.pair_list import COLUMNS
 from pairbench.results.render import Document, Table
-from pairbench.text import did_you_mean, printable, quoted
-
-COLUMNS = ("first", "second", "third")
+from pairbench.text import printable
 
 
 @dataclass(frozen=True)
 class Said:
-    """A model's answer for one row: its number (from 1, below the header), the images as written, and the answer."""
+    """What a model says of one row: its line in the list (1 without a list), the images as written, and the answer."""
 
     row: int
     images: tuple[str, ...]
     answer: str
     probabilities: Mapping[str, float]
     logits: Sequence[float]
-
-
-def read_pairs(path: Path, views: int) -> list[tuple[str, ...]]:
-    """The image names of each row of a CSV file with the columns first, second and, for three images, third.
-
-    Raises:
-        DataError: the file cannot be read, a column is missing, or a row lacks a name.
-    """
-    shown, wanted = printable(str(path), 120), COLUMNS[:views]
-    try:
-        # A pipe or a device may be endless.
-        if not _is_regular(path):
-            raise DataError(f"{shown} is not a file. Name a CSV file.")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            for name in wanted:
-                if name not in header:
-                    raise DataError(
-                        f"{shown} has no column {quoted(name)}: expected {', '.join(wanted)}."
-                        + (did_you_mean(name, header) if header else "")
-                    )
-            places = [header.index(name) for name in wanted]
-            rows = []
-            for number, row in enumerate((row for row in reader if row), 1):
-                if len(row) <= max(places) or not all(row[place].strip() for place in places):
-                    raise DataError(f"{shown}, row {number}: expected an image for each of {', '.join(wanted)}.")
-                rows.append(tuple(row[place].strip() for place in places))
-    except OSError as error:
-        raise DataError(f"{shown} cannot be read ({error.strerror or error}). Name a CSV file.") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{shown} is not a CSV file in UTF-8 ({printable(str(error), 100)}). Save it as one.") from None
-    if not rows:
-        raise DataError(f"{shown} has no rows: expected at least one below the header.")
-    return rows
-
-
-def _is_regular(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except ValueError:
-        # Not a valid path on this system.
-        return False
 
 
 def document(said: Sequence[Said], outcomes: Sequence[str], title: str, notes: Sequence[str] = ()) -> Document:

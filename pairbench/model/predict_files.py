@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
 import torch
 
 from pairbench.errors import DataError
 from pairbench.model.pair_tables import Said
 from pairbench.model.predictor import Model
+from pairbench.plugin.pair_list import PairList
 
 
 def answered(
-    model: Model, rows: list[tuple[str, ...]], base: Path, where: str, *, skip: bool, quiet: bool
+    model: Model, pairs: PairList, where: str, *, skip: bool, quiet: bool
 ) -> tuple[list[Said], dict[int, str]]:
     """The model's answer to each row in order, and the reasons for skipped rows; each file is read once.
 
     Args:
-        rows: the file names of each example, relative to `base`.
+        pairs: the image files of each example.
         where: prefix of the row number in messages; "" if there is only one row.
         skip: whether a row with an unreadable image is skipped instead of raising.
         quiet: whether to hide progress.
@@ -29,11 +28,10 @@ def answered(
     """
     files: dict[str, int] = {}
     uses: list[int] = []
-    for number, row in enumerate(rows, 1):
+    for number, row in zip(pairs.rows, pairs.paths, strict=True):
         if len(row) != model.task.views:
             raise DataError(f"{len(row)} images were given: expected {model.task.views}.")
-        for name in row:
-            path = os.path.normpath(base / name)
+        for path in row:
             if path not in files:
                 files[path] = len(files)
                 uses.append(number)
@@ -50,7 +48,7 @@ def answered(
             bad[number] = str(error)
             return blank
 
-    table = torch.tensor([[files[os.path.normpath(base / name)] for name in row] for row in rows])
+    table = torch.tensor([[files[path] for path in row] for row in pairs.paths])
     shows = not quiet and where != "" and sys.stderr.isatty()
 
     def progress(done: int, total: int) -> None:
@@ -60,12 +58,11 @@ def answered(
 
     answers = model.compare_rows(pixels, len(names), table, progress)
     said, skipped = [], {}
-    for number, (row, line) in enumerate(zip(rows, table.tolist(), strict=True), 1):
+    for answer, number, row, line in zip(answers, pairs.rows, pairs.names, table.tolist(), strict=True):
         reasons = [bad[place] for place in line if place in bad]
         if reasons:
             skipped[number] = reasons[0]
             print(f"{where}{number} is skipped: {reasons[0]}", file=sys.stderr)
             continue
-        answer = answers[number - 1]
         said.append(Said(number, row, answer.answer, answer.probabilities, answer.logits))
     return said, skipped

@@ -261,7 +261,7 @@ class Model:
             DataError: it cannot be used.
         """
         if isinstance(image, str | PathLike):
-            with opened(image) as found:
+            with opened(image, self.config.dataset.largest_image) as found:
                 return self._fitting(found)
         if isinstance(image, Tensor) and image.ndim == 3 and image.dtype == torch.uint8:
             if tuple(image.shape) == self.task.image_shape:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-from pairbench.plugin.images import fitted
+from pairbench.plugin.images import MAX_PIXELS, fitted
+from pairbench.plugin.pair_list import PairList, read_pair_list
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,10 +176,13 @@ class PairDataset(Component):
 
     locations: names of options that only locate the files whose content `digest` covers, so that the same data in
         another place have the same config_id.
+    own_files: whether these are a user's own files, whose content nothing but `digest` tells: the config_id then counts
+        it. False for a published set, which its other options name.
     """
 
     slot: ClassVar[str] = "dataset"
     locations: ClassVar[tuple[str, ...]] = ()
+    own_files: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -198,6 +202,21 @@ class PairDataset(Component):
     def digest(self) -> str:
         """A digest of the files that `load` reads, computed without torch; "" if it reads none."""
         return ""
+
+    def pair_list(self, path: Path) -> PairList:
+        """The pairs that a CSV file lists without their answers, for a trained model to answer.
+
+        path: a file with columns first, second and, for three images, third; other columns are not read.
+
+        Raises:
+            DataError: it is no such file.
+        """
+        return read_pair_list(path, self.task.views)
+
+    @property
+    def largest_image(self) -> int:
+        """The most pixels that an image file may have before it is decoded."""
+        return MAX_PIXELS
 
     def pixels(self, image: Image) -> NDArray[np.uint8]:
         """Any picture as an image like those of this dataset's pool, (C, H, W) uint8, for a trained model to answer.

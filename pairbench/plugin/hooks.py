@@ -9,7 +9,9 @@ import pluggy
 
 if TYPE_CHECKING:
     from pairbench.plugin.components import Component
-    from pairbench.plugin.events import DataProgressed, EpochFinished, RunStarted
+    from pairbench.plugin.events import DataProgressed, EpochFinished, RoundFinished, RunFinished, RunStarted
+    from pairbench.plugin.metric_specs import MetricSpec
+    from pairbench.plugin.trackers import Tracker
     from pairbench.results.results import Results
 
 hookspec = pluggy.HookspecMarker("pairbench")
@@ -27,25 +29,39 @@ def pairbench_suites() -> list[Path]:  # type: ignore[empty-body]
 
 
 @hookspec
+def pairbench_trackers() -> list[type[Tracker]]:  # type: ignore[empty-body]
+    """The trackers that this plugin brings, each chosen by `--track NAME`. Import no package of theirs here."""
+
+
+@hookspec
+def pairbench_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
+    """The metrics that this plugin brings, computed for every config of a task that has what they need. Import no torch
+    here."""
+
+
+@hookspec
 def pairbench_data_progressed(progress: DataProgressed) -> None:
-    """A dataset is reading or decoding, and has come so far; told a few times a second, before the run starts."""
+    """A dataset is reading or decoding, and has come so far; reported a few times a second, before the run starts."""
 
 
 @hookspec
 def pairbench_run_started(run: RunStarted) -> None:
-    """A run is about to train: which configs it has, and how many rounds are left of each."""
+    """A run starts: its configs, and the rounds that are left of each, which may be none."""
 
 
 @hookspec
 def pairbench_epoch_finished(epoch: EpochFinished) -> None:
-    """A round has finished an epoch. Called in the process that the user started, as are all events."""
+    """A round has finished an epoch; reported a few times a second at most, and always for the last epoch."""
 
 
 @hookspec
-def pairbench_round_finished(record: dict[str, Any]) -> None:
+def pairbench_round_finished(record: dict[str, Any], finished: RoundFinished) -> None:
     """A round has ended, whatever its status, and its record is safe in the store."""
 
 
 @hookspec
-def pairbench_run_finished(results: Results) -> None:
-    """The run is over, and these are its results, rounds that were in the store before included."""
+def pairbench_run_finished(results: Results, finished: RunFinished) -> None:
+    """The run is over, and these are its results, rounds that were in the store before included.
+
+    Not called where the run is interrupted or cannot go on.
+    """

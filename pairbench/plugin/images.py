@@ -63,10 +63,11 @@ def opened(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> Generator
         raise DataError(f"image {shown} cannot be read ({printable(reason, 100)}). Fix or replace the file.") from None
 
 
-def fitted(image: Image, shape: tuple[int, int, int], resize: Resize = "stretch") -> NDArray[np.uint8]:
+def fitted(image: Image, shape: tuple[int, int, int], resize: Resize = "stretch", bits: int = 16) -> NDArray[np.uint8]:
     """`image` as pixels (C, H, W) of `shape`: its first frame, upright, on white where transparent.
 
     resize: stretch to the size; crop the excess on both sides after filling it; or pad with black.
+    bits: how many bits the values of a 16-bit file use, 9 to 16.
 
     Raises:
         DataError: its pixels have no fixed range, or `shape` has neither one channel nor three.
@@ -85,7 +86,7 @@ def fitted(image: Image, shape: tuple[int, int, int], resize: Resize = "stretch"
     mode = "L" if channels == 1 else "RGB"
     turn = _turn(image)
     # Rotated last, when the image is small.
-    plain = _sized(_coloured(image, mode), (height, width) if turn in _SIDEWAYS else (width, height), resize)
+    plain = _sized(_coloured(image, mode, bits), (height, width) if turn in _SIDEWAYS else (width, height), resize)
     if turn is not None:
         plain = plain.transpose(Image.Transpose(turn))
     if plain.mode == "RGBA":
@@ -94,6 +95,11 @@ def fitted(image: Image, shape: tuple[int, int, int], resize: Resize = "stretch"
         plain = white.convert(mode)
     pixels = np.asarray(plain, dtype=np.uint8)
     return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+
+
+def is_16_bit(image: Image) -> bool:
+    """Whether `image` has 16 bits a pixel."""
+    return image.mode in _DEEP or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
 def _turn(image: Image) -> int | None:
@@ -124,14 +130,17 @@ def _sized(image: Image, size: tuple[int, int], resize: Resize) -> Image:
     return padded
 
 
-def _coloured(image: Image, mode: str) -> Image:
+def _coloured(image: Image, mode: str, bits: int) -> Image:
     """The image in `mode`, or in RGBA if it is transparent."""
     import numpy as np
     from PIL import Image
 
-    if image.mode in _DEEP or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        deep: Any = np.asarray(image)
-        return Image.fromarray((deep.clip(0, 65535) >> 8).astype(np.uint8)).convert(mode)
+    if is_16_bit(image):
+        deep: Any = np.asarray(image).clip(0, 65535)
+        if int(deep.max()) >= 2**bits:
+            largest = int(deep.max())
+            raise DataError(f"an image has the value {largest}, which takes more than {bits} bits. Raise dataset.bits.")
+        return Image.fromarray((deep >> (bits - 8)).astype(np.uint8)).convert(mode)
     if image.mode in ("I", "F"):
         raise DataError("an image has 32 bits a pixel, which have no fixed range. Save it with 8 or 16.")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:

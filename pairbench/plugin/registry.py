@@ -13,19 +13,22 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, NoReturn
 
-import pluggy
-
 from pairbench import __version__
-from pairbench.errors import PairbenchError, SpecError
+from pairbench.errors import SpecError
 from pairbench.plugin import hooks
 from pairbench.plugin.components import INTERFACES, Component
+from pairbench.plugin.core_metrics import CORE
+from pairbench.plugin.gathering import PluginError, gather, shown
+from pairbench.plugin.hook_calls import PROJECT, GuardedManager
+from pairbench.plugin.metric_specs import MetricSpec
 from pairbench.plugin.selection import CHOICE, admitted, chosen, distribution_of, misfit, unmatched
+from pairbench.plugin.trackers import Tracker
 from pairbench.text import printable, quoted, unknown
 
 GROUP = "pairbench"
@@ -51,6 +54,14 @@ class Installed:
 
 
 @dataclass(frozen=True)
+class InstalledMetric:
+    """A metric that can be computed, and where it comes from; `plugin` of its origin is "" for the core's own."""
+
+    spec: MetricSpec
+    origin: Origin
+
+
+@dataclass(frozen=True)
 class Failure:
     """A plugin that could not be used: its name, its distribution, the reason in a line, and the traceback."""
 
@@ -60,8 +71,10 @@ class Failure:
     traceback: str = ""
 
 
-class PluginError(PairbenchError):
-    """A plugin cannot be used: its hooks give something else than they promise, or it needs another pairbench."""
+def core_metrics() -> dict[str, list[InstalledMetric]]:
+    """The core's own metrics, by name."""
+    origin = Origin("pairbench", __version__, "", "")
+    return {spec.name: [InstalledMetric(spec, origin)] for spec in CORE}
 
 
 @dataclass
@@ -75,15 +88,21 @@ class Registry:
     plugins: the plugins that work, in the order in which they were loaded.
     disabled: the plugins that PAIRBENCH_PLUGINS or --no-plugins leaves out, as (plugin, distribution).
     suite_homes: the distribution that brings each suite file.
+    trackers: for each name, every tracker that claims it, by the distribution that brings it.
+    tracker_origins: where each tracker comes from.
+    metrics: for each name, every metric that claims it, the core's own first.
     """
 
     components: dict[str, dict[str, list[Installed]]]
     suites: dict[str, list[Path]]
     failures: list[Failure]
-    manager: pluggy.PluginManager
+    manager: GuardedManager
     plugins: list[Origin] = field(default_factory=list)
     disabled: list[tuple[str, str]] = field(default_factory=list)
     suite_homes: dict[Path, str] = field(default_factory=dict)
+    trackers: dict[str, dict[str, type[Tracker]]] = field(default_factory=dict)
+    tracker_origins: dict[type[Tracker], Origin] = field(default_factory=dict)
+    metrics: dict[str, list[InstalledMetric]] = field(default_factory=core_metrics)
 
     def find(self, slot: str, name: str, home: str = "") -> Installed:
         """The component called `name`, or `distribution:name`, in `slot`; where several claim it, that of `home`.
@@ -99,16 +118,37 @@ class Registry:
         at_home = [claim for claim in claims if claim.origin.distribution == home]
         claims = at_home if len(claims) > 1 and at_home else claims
         if not claims:
-            failed = ", ".join(failure.plugin for failure in self.failures)
-            hint = f" Plugins that failed to load: {printable(failed)} (see 'pairbench doctor')." if failed else ""
-            off = ", ".join(plugin for plugin, _ in self.disabled)
-            hint += f" Plugins left out by {CHOICE} or --no-plugins: {printable(off)}." if off else ""
-            error = unknown(slot, name, known)
-            raise SpecError(f"{error}{hint}")
+            raise SpecError(f"{unknown(slot, name, known)}{self._absent()}")
         if len(claims) > 1:
             names = " or ".join(f"{slot}={claim.origin.distribution}:{plain}" for claim in claims)
             raise SpecError(f"{slot} {quoted(plain)} is claimed by {len(claims)} plugins. Write {printable(names)}.")
         return claims[0]
+
+    def find_tracker(self, name: str) -> type[Tracker]:
+        """The tracker called `name`, or `distribution:name`.
+
+        Raises:
+            SpecError: there is none, or two plugins claim the name.
+        """
+        distribution, _, plain = name.rpartition(":")
+        claims = {
+            home: tracker
+            for home, tracker in self.trackers.get(plain, {}).items()
+            if not distribution or home == distribution
+        }
+        if not claims:
+            raise SpecError(f"{unknown('tracker', name, self.trackers)}{self._absent()}")
+        if len(claims) > 1:
+            names = " or ".join(f"{home}:{plain}" for home in claims)
+            raise SpecError(f"tracker {quoted(plain)} is claimed by {len(claims)} plugins. Write {printable(names)}.")
+        return next(iter(claims.values()))
+
+    def _absent(self) -> str:
+        """Which plugins are not there, for the end of an error about a name that is not known."""
+        failed = ", ".join(failure.plugin for failure in self.failures)
+        hint = f" Plugins that failed to load: {printable(failed)} (see 'pairbench doctor')." if failed else ""
+        off = ", ".join(plugin for plugin, _ in self.disabled)
+        return hint + (f" Plugins left out by {CHOICE} or --no-plugins: {printable(off)}." if off else "")
 
     def conflicts(self) -> list[str]:
         """Each name that more than one distribution claims, with the ways to write it, in a line."""
@@ -118,7 +158,15 @@ class Registry:
             for slot, known in self.components.items()
             for name, claims in sorted(known.items())
             if len(claims) > 1
-        ]
+        ] + [conflict for name in sorted(self.metrics) if (conflict := self.metric_conflict(name))]
+
+    def metric_conflict(self, name: str) -> str:
+        """What to write where more than one distribution claims the metric `name`, in a line; "" where none does."""
+        claims = self.metrics.get(name, [])
+        if len(claims) < 2:
+            return ""
+        names = " or ".join(f"{claim.origin.distribution}:{name}" for claim in claims)
+        return f"metric {quoted(name)} is claimed by {len(claims)} plugins. Write {printable(names)}."
 
     def names(self, slot: str) -> list[str]:
         """The names in `slot`, sorted."""
@@ -135,20 +183,34 @@ class Registry:
 
 def load(group: str = GROUP) -> Registry:
     """A registry of everything installed; a plugin that fails is named in `failures` and skipped."""
-    manager = pluggy.PluginManager("pairbench")
+    manager = GuardedManager(PROJECT)
     manager.add_hookspecs(hooks)
     registry = Registry({slot: {} for slot in INTERFACES}, {}, [], manager)
     entries = sorted(entry_points(group=group), key=lambda entry: (distribution_of(entry)[0], entry.name))
     choice = chosen()
     for name, reason in unmatched(entries, choice).items():
         registry.failures.append(Failure(printable(name, 60), CHOICE, reason))
+    origins: dict[str, Origin] = {}
     # What a plugin prints while it is imported must not mix with the JSON that a command prints.
     with contextlib.redirect_stdout(sys.stderr):
         for entry in entries:
             if admitted(entry, choice):
-                _load_plugin(registry, entry)
+                _register(registry, entry, origins)
             else:
                 registry.disabled.append((entry.name, distribution_of(entry)[0]))
+        brought = _gathered(registry, origins)
+    registry.plugins.extend(origins.values())
+    for plugin, component in brought["pairbench_components"]:
+        known = registry.components[component.slot]
+        known.setdefault(component.name, []).append(Installed(component, origins[plugin]))
+    for plugin, path in brought["pairbench_suites"]:
+        registry.suites.setdefault(path.stem, []).append(path)
+        registry.suite_homes[path] = origins[plugin].distribution
+    for plugin, tracker in brought["pairbench_trackers"]:
+        registry.trackers.setdefault(tracker.name, {})[origins[plugin].distribution] = tracker
+        registry.tracker_origins[tracker] = origins[plugin]
+    for plugin, spec in brought["pairbench_metrics"]:
+        registry.metrics.setdefault(spec.name, []).append(InstalledMetric(spec, origins[plugin]))
     return registry
 
 
@@ -158,9 +220,11 @@ def installed() -> Registry:
     return load()
 
 
-def _load_plugin(registry: Registry, entry: EntryPoint) -> None:
+def _register(registry: Registry, entry: EntryPoint, origins: dict[str, Origin]) -> None:
+    """Import the plugin of `entry` and let its hooks be called; where that fails, name it in `failures`."""
     distribution, version = distribution_of(entry)
     key = f"{distribution}:{entry.name}"
+    origin = Origin(distribution, version, entry.name, "")
     try:
         if reason := misfit(entry, __version__):
             raise PluginError(reason)
@@ -168,23 +232,40 @@ def _load_plugin(registry: Registry, entry: EntryPoint) -> None:
             plugin = entry.load()
         registry.manager.register(plugin, name=key)
         registry.manager.check_pending()
-        origin = Origin(distribution, version, entry.name, _package_hash(entry.module))
-        found = [_checked(component) for component in _call(registry, key, "pairbench_components")]
-        _refuse_twice(registry, distribution, found)
-        suites = [_suite(path) for path in _call(registry, key, "pairbench_suites")]
+        origins[key] = replace(origin, source=_package_hash(entry.module))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything at import, SystemExit too
-        if registry.manager.has_plugin(key):
-            registry.manager.unregister(name=key)
-        registry.failures.append(Failure(entry.name, distribution, reason_of(error), traceback.format_exc()))
-        return
-    registry.plugins.append(origin)
-    for component in found:
-        registry.components[component.slot].setdefault(component.name, []).append(Installed(component, origin))
-    for path in suites:
-        registry.suites.setdefault(path.stem, []).append(path)
-        registry.suite_homes[path] = distribution
+        _drop(registry, key, origin, error)
+
+
+def _gathered(registry: Registry, origins: dict[str, Origin]) -> dict[str, list[tuple[str, Any]]]:
+    """(plugin, item) of every hook that brings something, in the order of `origins`.
+
+    A plugin that fails is taken out of `registry` and `origins`, and all hooks are called anew, so that nothing is left
+    of what it brought or changed.
+    """
+    order = list(origins)
+    while True:
+        found = {hook: gather(registry.manager, hook, check) for hook, check in BROUGHT.items()}
+        items = {hook: sorted(part.items, key=lambda item: order.index(item[0])) for hook, part in found.items()}
+        named = [(plugin, component.slot, component.name) for plugin, component in items["pairbench_components"]]
+        named += [(plugin, "metric", spec.name) for plugin, spec in items["pairbench_metrics"]]
+        failures = _named_twice(named, origins)
+        for part in found.values():
+            failures |= part.failures
+        if not failures:
+            return items
+        for key in sorted(failures, key=order.index):
+            _drop(registry, key, origins.pop(key), failures[key])
+
+
+def _drop(registry: Registry, key: str, origin: Origin, error: BaseException) -> None:
+    """Take a plugin out, and name it in `failures`."""
+    if registry.manager.has_plugin(key):
+        registry.manager.unregister(name=key)
+    text = "".join(traceback.format_exception(error))
+    registry.failures.append(Failure(origin.plugin, origin.distribution, reason_of(error), text))
 
 
 @contextlib.contextmanager
@@ -228,54 +309,75 @@ def reason_of(error: BaseException) -> str:
     return printable(text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".removesuffix(": "))
 
 
-def _call(registry: Registry, plugin: str, hook: str) -> Iterator[Any]:
-    for implementation in getattr(registry.manager.hook, hook).get_hookimpls():
-        if implementation.plugin_name == plugin:
-            function: Callable[[], Any] = implementation.function
-            given = function()
-            if not isinstance(given, list | tuple):
-                raise PluginError(f"{hook} gave {_shown(given)}: expected a list")
-            yield from given
-
-
 def _checked(component: Any) -> type[Component]:
     if not (isinstance(component, type) and issubclass(component, Component)):
-        raise PluginError(f"pairbench_components gave {_shown(component)}: expected classes of the four interfaces")
+        raise PluginError(f"pairbench_components gave {shown(component)}: expected classes of the four interfaces")
     interface = INTERFACES.get(str(component.slot))
     if interface is None or not issubclass(component, interface):
         names = ", ".join(one.__name__ for one in INTERFACES.values())
-        raise PluginError(f"{component.__name__} has slot {_shown(component.slot)}: expected a subclass of {names}")
-    if not (isinstance(component.name, str) and component.name.isidentifier()):
-        raise PluginError(f"{component.__name__}.name is {_shown(component.name)}: expected one such as 'small_cnn'")
-    missing = sorted(component.__abstractmethods__)
-    if missing:
-        raise PluginError(f"{component.__name__} lacks {', '.join(missing)}")
+        raise PluginError(f"{component.__name__} has slot {shown(component.slot)}: expected a subclass of {names}")
+    _refuse_unfinished(component, "small_cnn")
     return component
 
 
-def _refuse_twice(registry: Registry, distribution: str, found: list[type[Component]]) -> None:
-    """Refuse a second component of one name from one distribution: `distribution:name` could not tell them apart."""
-    taken = {
-        (slot, name)
-        for slot, known in registry.components.items()
-        for name, claims in known.items()
-        if any(claim.origin.distribution == distribution for claim in claims)
-    }
-    for component in found:
-        name = (component.slot, component.name)
-        if name in taken:
-            raise PluginError(f"{distribution} brings {component.slot} {quoted(component.name)} twice")
-        taken.add(name)
+def _refuse_unfinished(kind: type[Component] | type[Tracker], such_as: str) -> None:
+    """Refuse a class without a name, or with methods that it has to have and lacks."""
+    if not (isinstance(kind.name, str) and kind.name.isidentifier()):
+        raise PluginError(f"{kind.__name__}.name is {shown(kind.name)}: expected one such as '{such_as}'")
+    missing = sorted(kind.__abstractmethods__)
+    if missing:
+        raise PluginError(f"{kind.__name__} lacks {', '.join(missing)}")
+
+
+def _named_twice(named: list[tuple[str, str, str]], origins: dict[str, Origin]) -> dict[str, BaseException]:
+    """Each plugin of `named` (plugin, slot, name) that brings a second item of one name, with the error that says so.
+
+    `distribution:name` could not tell two of one distribution apart.
+    """
+    taken: set[tuple[str, str, str]] = set()
+    failures: dict[str, BaseException] = {}
+    for plugin, slot, name in named:
+        try:
+            _refuse_twice(taken, origins[plugin].distribution, slot, name)
+        except PluginError as error:
+            failures[plugin] = error
+    return failures
+
+
+def _refuse_twice(taken: set[tuple[str, str, str]], distribution: str, slot: str, name: str) -> None:
+    if (distribution, slot, name) in taken:
+        raise PluginError(f"{distribution} brings {slot} {quoted(name)} twice")
+    taken.add((distribution, slot, name))
 
 
 def _suite(path: Any) -> Path:
     if not isinstance(path, str | Path):
-        raise PluginError(f"pairbench_suites gave {_shown(path)}: expected paths")
+        raise PluginError(f"pairbench_suites gave {shown(path)}: expected paths")
     return Path(path)
 
 
-def _shown(value: Any) -> str:
-    return printable(repr(value), 60)
+def _tracker(tracker: Any) -> type[Tracker]:
+    if not (isinstance(tracker, type) and issubclass(tracker, Tracker)):
+        raise PluginError(f"pairbench_trackers gave {shown(tracker)}: expected subclasses of pairbench.Tracker")
+    _refuse_unfinished(tracker, "my_tracker")
+    return tracker
+
+
+def _metric(spec: Any) -> MetricSpec:
+    if not isinstance(spec, MetricSpec):
+        raise PluginError(f"pairbench_metrics gave {shown(spec)}: expected MetricSpec values")
+    if spec.name in core_metrics():
+        raise PluginError(f"metric {quoted(spec.name)} is claimed by pairbench itself. Rename it")
+    return spec
+
+
+# The hooks that bring something, and what counts as an item of each.
+BROUGHT: Mapping[str, Callable[[Any], Any]] = {
+    "pairbench_components": _checked,
+    "pairbench_suites": _suite,
+    "pairbench_trackers": _tracker,
+    "pairbench_metrics": _metric,
+}
 
 
 def _package_hash(module: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint
+from importlib.metadata import Distribution, EntryPoint
 
 from pairbench.text import did_you_mean, printable
 
@@ -15,8 +16,15 @@ BUNDLED = "pairbench"
 
 def distribution_of(entry: EntryPoint) -> tuple[str, str]:
     """The name and version of the distribution that provides `entry`."""
+    return _named(entry.dist) if entry.dist else ("unknown", "")
+
+
+@functools.lru_cache(maxsize=256)
+def _named(distribution: Distribution) -> tuple[str, str]:
+    # Each look at the metadata reads its file anew, and with it the whole of a README.
     try:
-        return (entry.dist.name or "unknown", entry.dist.version or "") if entry.dist else ("unknown", "")
+        metadata = distribution.metadata
+        return metadata["Name"] or "unknown", metadata["Version"] or ""
     except Exception:  # noqa: BLE001 - a broken installation may leave a distribution without metadata
         return "unknown", ""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pairbench.config.run_config import resolve
+from pairbench.config.run_config import known_id, resolve
 from pairbench.config.spec import expand, parse, split_words
 from pairbench.errors import SpecError
 from pairbench.plugin.registry import Registry
@@ -67,6 +67,11 @@ def comparison_of(names: Sequence[str], results: Results, metric: str, registry:
     return Verdicts(tuple(chosen), metric, verdicts(chosen, metric))
 
 
+def data_of(result: Result) -> set[str]:
+    """The digests of the data that the rounds of a result saw."""
+    return {str(record["provenance"]["data"]) for record in result.records}
+
+
 def find(name: str, results: Results, registry: Registry) -> Result:
     """The result that `name` (a spec, a name or a config_id) names.
 
@@ -82,7 +87,8 @@ def find(name: str, results: Results, registry: Registry) -> Result:
             raise SpecError(
                 f"{quoted(name)} is a grid of {len(configs)} configs: expected one. Name each config separately."
             )
-        found = [result for result in results if result.config_id == configs[0].config_id]
+        config_id = known_id(configs[0], f"the result {quoted(name)}")
+        found = [result for result in results if result.config_id == config_id]
         if not found:
             raise SpecError(
                 f"{quoted(name)} is not in store {printable(str(results.store))}. "
@@ -96,6 +102,11 @@ def find(name: str, results: Results, registry: Registry) -> Result:
             )
         raise SpecError(
             f"no result called {quoted(name)} in store {printable(str(results.store))}.{did_you_mean(name, names)}"
+        )
+    if len(digests := {str(data) for result in found for data in data_of(result)}) > 1:
+        raise SpecError(
+            f"{quoted(name)} names results on other data: {' and '.join(sorted(digests))} (provenance.data of the "
+            "records). Keep each in a store of its own, and name it with --store."
         )
     if len({result.config_id for result in found}) > 1:
         ids = " or ".join(result.config_id for result in found[:4])

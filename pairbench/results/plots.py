@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairbench.errors import SpecError
-from pairbench.plugin.metric_specs import PERCENT
+from pairbench.plugin.metrics import spec_of
 from pairbench.results.results import Result, Results
 from pairbench.results.tables import short_names, title
 from pairbench.text import printable, unknown
@@ -56,7 +56,7 @@ def against_cost(results: Results, *, metric: str = "accuracy", cost: str = "cpu
 
     figure = _figure()
     axes = figure.subplots()
-    scale = 100 if metric.removeprefix("validation_") in PERCENT else 1
+    scale = 100 if spec_of(metric).percent else 1
     names, _ = short_names([item.name for item, _, _ in found])
     for number, (_, summary, spent) in enumerate(found):
         low, high = (summary.mean if bound is None else bound for bound in (summary.low, summary.high))

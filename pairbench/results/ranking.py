@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from pairbench.config.run_config import canonical
 from pairbench.config.suite import Published
 from pairbench.errors import SpecError
-from pairbench.plugin.metric_specs import NOT_RANKED, lower_is_better
+from pairbench.plugin.metrics import is_known, plain, ranks, spec_of
+from pairbench.plugin.registry import installed
 from pairbench.results.results import Result
 from pairbench.results.statistics import LEVEL, Difference, Summary, all_p_values, holm, holm_among, paired, welch
 from pairbench.text import quoted, unknown
@@ -37,14 +38,25 @@ def check_metric(metric: str, known: Iterable[str]) -> None:
     Raises:
         SpecError: it is not one of `known`, or it has no better direction.
     """
-    names = set(known) - set(NOT_RANKED)
-    if metric in NOT_RANKED:
+    known = set(known)
+    if metric in known and ranks(metric):
+        return
+    if conflict := installed().metric_conflict(plain(metric)):
+        raise SpecError(conflict)
+    if ranks(metric):
         raise SpecError(
-            f"metric {quoted(metric)} cannot be ranked by: neither direction is better. "
-            "Use the accuracy that it gives: accuracy_at_threshold."
+            f"no round here has metric {quoted(metric)}: it is newer than these rounds, or for another kind of task. "
+            "Train them anew with pairbench run --fresh, or choose another metric."
         )
-    if metric not in names:
-        raise unknown("metric", metric, names)
+    if is_known(metric):
+        hint = " Take the accuracy that it gives: accuracy_at_threshold." if metric == "threshold" else ""
+        raise SpecError(f"metric {quoted(metric)} has no better side: expected a figure to rank by.{hint}")
+    if metric in known:
+        raise SpecError(
+            f"metric {quoted(metric)} is not installed here, so which side of it is better is not known. "
+            "Install the plugin that brings it, or choose another metric."
+        )
+    raise unknown("metric", metric, filter(ranks, known))
 
 
 def same_data_key(result: Result) -> str:
@@ -91,17 +103,19 @@ def word(value: Difference, corrected: float | None, metric: str) -> str:
         return "unknown"
     if corrected > 1 - LEVEL or value.mean == 0:
         return "tie"
-    return "better" if (value.mean > 0) != lower_is_better(metric) else "worse"
+    return "better" if (value.mean > 0) == spec_of(metric).higher_is_better else "worse"
 
 
 def ranked(results: Sequence[Result], metric: str) -> list[Result]:
     """Best mean first; results without a finite value come last, and ties are ordered by name."""
 
+    higher = spec_of(metric).higher_is_better
+
     def order(result: Result) -> tuple[bool, float, str]:
         summary = result.summary_of(metric)
         if summary is None:
             return (True, 0.0, result.name)
-        return (False, summary.mean if lower_is_better(metric) else -summary.mean, result.name)
+        return (False, -summary.mean if higher else summary.mean, result.name)
 
     return sorted(results, key=order)
 

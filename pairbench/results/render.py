@@ -15,6 +15,7 @@ from pairbench.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.text import Text
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,8 @@ class Document:
 
 def fitted(table: Table, width: int) -> Table:
     """The table with as many spare columns hidden as needed to fit `width`, and a note that names them."""
-    widths = [max([len(title), *(len(row[i]) for row in table.rows)]) + 3 for i, title in enumerate(table.columns)]
     # Left-aligned text may wrap; numbers may not.
-    widths = [min(size, 34) if i < table.left else size for i, size in enumerate(widths)]
+    widths = _widths(table, 34)
     gone: list[str] = []
     for title in table.spare:
         if sum(size for size, name in zip(widths, table.columns, strict=True) if name not in gone) <= width:
@@ -61,6 +61,27 @@ def fitted(table: Table, width: int) -> Table:
     return Table(table.title, tuple(table.columns[i] for i in keep), rows, table.left, notes)
 
 
+def _widths(table: Table, most: int) -> list[int]:
+    """What each column takes with the space beside it; those on the left are folded to `most`."""
+    widths = [max([len(title), *(len(row[i]) for row in table.rows)]) + 3 for i, title in enumerate(table.columns)]
+    return [min(size, most) if i < table.left else size for i, size in enumerate(widths)]
+
+
+def _as_list(table: Table) -> Iterator[Text]:
+    """The rows one below the other, each cell on a line of its own under what stands on its row's left."""
+    from rich.text import Text
+
+    if table.title.strip():
+        yield Text(printable(table.title, 300), style="bold")
+    margin = max((len(name) for name in table.columns[table.left :]), default=0)
+    for row in table.rows:
+        yield Text(printable(" ".join(filter(None, row[: table.left])), 300), style="bold")
+        for name, cell in zip(table.columns[table.left :], row[table.left :], strict=True):
+            if cell.strip():
+                label = f"  {name:<{margin}}  " if margin else "  "
+                yield Text(printable(label, 100) + printable(cell.strip(), 300), style=_style(cell))
+
+
 def to_rich(document: Document, width: int | None = None) -> Group:
     """The document for a terminal of `width` columns; nothing in it is read as markup."""
     from rich import box
@@ -71,6 +92,10 @@ def to_rich(document: Document, width: int | None = None) -> Group:
     parts: list[Any] = []
     for whole in document.tables:
         table = whole if width is None else fitted(whole, width)
+        notes = [Text(" " + printable(note, 400), style="dim") for note in table.notes]
+        if width is not None and table.left < len(table.columns) and sum(_widths(table, 17)) > width:
+            parts += [*_as_list(table), *notes, Text("")]
+            continue
         drawn = RichTable(
             title=Text(printable(table.title, 300), style="bold"),
             box=box.SIMPLE_HEAD,
@@ -90,11 +115,7 @@ def to_rich(document: Document, width: int | None = None) -> Group:
             )
         for row in table.rows:
             drawn.add_row(*(Text(printable(cell, 300), style=_style(cell)) for cell in row))
-        parts += [
-            drawn,
-            *(Text(" " + printable(note, 400), style="dim") for note in table.notes),
-            Text(""),
-        ]
+        parts += [drawn, *notes, Text("")]
     for note in document.notes:
         loud = note.startswith(("FAILED", "DIVERGED", "DAMAGED"))
         parts.append(Text(" " + printable(note, 400), style="red" if loud else "dim"))

@@ -12,8 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from pairbench.config.run_config import canonical
 from pairbench.config.suite import Published
+from pairbench.plugin.metrics import origin_of as metric_origin
+from pairbench.plugin.metrics import plain
 from pairbench.results.statistics import Summary, summarise
-from pairbench.store.record import SPENT, STATUSES, Record, figures_of, locations_of, metrics_of, origin_of, whole
+from pairbench.store.record import (
+    SPENT,
+    STATUSES,
+    Record,
+    figures_of,
+    locations_of,
+    measured_by,
+    metrics_of,
+    origin_of,
+    whole,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -107,8 +119,17 @@ class Result:
     def values(self, metric: str) -> dict[int, float]:
         """The finite values of `metric`, by round."""
         finished = self.finished
+        if (current := self._current(metric)) is not None:
+            finished = [
+                record for record in finished if current == (measured_by(record, plain(metric)) or {}).get("source")
+            ]
         found = zip([record["round"] for record in finished], figures_of(finished, metric), strict=True)
         return {number: value for number, value in found if value is not None and math.isfinite(value)}
+
+    def _current(self, metric: str) -> str | None:
+        """The source whose figures of `metric` count, where a plugin brings it; None where all do."""
+        origin = metric_origin(metric)
+        return None if origin is None else origin.source
 
     def to_dict(self) -> dict[str, Any]:
         """This result as plain values, in the form that `--format json` prints."""

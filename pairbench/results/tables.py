@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pairbench.config.run_config import canonical
 from pairbench.config.spec import split_words
-from pairbench.plugin.metric_specs import ASIDE, METRIC_TITLES, PERCENT
+from pairbench.plugin.metric_specs import ALWAYS
+from pairbench.plugin.metrics import in_order, plain, spec_of
 from pairbench.results.ablation_result import Ablation
 from pairbench.results.comparison import Verdicts
+from pairbench.results.metric_notes import notes_on_metrics
 from pairbench.results.ranking import against_best, agreement, comparable_key
 from pairbench.results.render import Document, Table, csv_lines
 from pairbench.results.results import Result, Results
@@ -17,23 +19,9 @@ from pairbench.results.statistics import Summary
 
 # Nobody reads more rows of a ranking than this.
 LONGEST = 200
-# Columns of a ranking hidden in a narrow terminal, in the order in which they are hidden.
-_SPARE = (
-    "FLOP/pair",
-    "train pairs/s",
-    "ms/pair",
-    "parameters",
-    "infer pairs/s",
-    "CPU s/round",
-    "loss",
-    "TAR at FAR 0.01 %",
-    "FPR at 95% TPR %",
-    "AUC",
-    "F1 %",
-    "config_id",
-    "accuracy at threshold %",
-    "EER %",
-)
+# What a ranking does without in a narrow terminal, the first to go first; then metrics and the id, by priority.
+_SPARE_COSTS = ("FLOP/pair", "train pairs/s", "ms/pair", "parameters", "infer pairs/s", "CPU s/round")
+_ID_PRIORITY = 55
 _PARTS = ("mean", "std", "low", "high", "rounds")
 _SPEEDS = ("training_pairs_per_second", "inference_pairs_per_second")
 
@@ -85,7 +73,7 @@ def of_comparison(comparison: Verdicts) -> Document:
     rows = []
     for (i, j), verdict in comparison.verdicts.items():
         value = verdict.difference
-        scale, unit = (100, " points") if comparison.metric.removeprefix("validation_") in PERCENT else (1, "")
+        scale, unit = (100, " points") if spec_of(comparison.metric).percent else (1, "")
         interval = (
             "" if value.low is None or value.high is None else f"{value.low * scale:+.2f} to {value.high * scale:+.2f}"
         )
@@ -112,7 +100,7 @@ def of_comparison(comparison: Verdicts) -> Document:
 def of_ablation(ablation: Ablation) -> Document:
     """One row for each ingredient: the metric without it, and its effect."""
     metric, whole = ablation.metric, ablation.results[0]
-    scale, unit = (100, " points") if metric.removeprefix("validation_") in PERCENT else (1, "")
+    scale, unit = (100, " points") if spec_of(metric).percent else (1, "")
     rows = [("whole", mean_std(metric, whole.summary.get(metric)), "", "", "", "", _rounds(whole))]
     for place, name in enumerate(ablation.names, start=1):
         result, verdict = ablation.results[place], ablation.verdicts.get(name)
@@ -136,16 +124,15 @@ def of_ablation(ablation: Ablation) -> Document:
 
 def title(metric: str) -> str:
     """The name of a metric as a table shows it."""
-    plain = metric.removeprefix("validation_")
-    named = METRIC_TITLES.get(plain, plain.replace("_", " "))
-    return f"validation {named}" if plain != metric else named
+    named = spec_of(metric).title
+    return f"validation {named}" if plain(metric) != metric else named
 
 
 def number(metric: str, value: float | None) -> str:
     """A value of `metric` as a table shows it: percent for shares, else a plain number."""
     if value is None:
         return "-"
-    return f"{100 * value:.2f}" if metric.removeprefix("validation_") in PERCENT else f"{value:.4f}"
+    return f"{100 * value:.2f}" if spec_of(metric).percent else f"{value:.4f}"
 
 
 def mean_std(metric: str, summary: Summary | None) -> str:
@@ -166,13 +153,13 @@ def count(value: float) -> str:
 
 def _single(result: Result) -> Table:
     rows = []
-    for metric in METRIC_TITLES:
+    for metric in in_order(name for name in result.summary if plain(name) == name):
         summary = result.summary.get(metric)
         if summary is None or (metric == "total_loss" and summary == result.summary.get("loss")):
             continue
         validation = result.summary.get(f"validation_{metric}")
         interval = "-" if summary.low is None else f"{number(metric, summary.low)} to {number(metric, summary.high)}"
-        unit = " %" if metric in PERCENT else ""
+        unit = " %" if spec_of(metric).percent else ""
         rows.append(
             (
                 title(metric),
@@ -183,7 +170,7 @@ def _single(result: Result) -> Table:
             )
         )
     columns = ("test figure", "mean", "std", "95% interval", "validation")
-    return Table(result.name, columns, tuple(rows), 1, (_rounds_note(result),))
+    return Table(result.name, columns, tuple(rows), 1, (_rounds_note(result),), ("validation", "std"))
 
 
 def _rounds_note(result: Result) -> str:
@@ -240,7 +227,7 @@ def rate(timing: dict[str, Any], figure: str) -> str:
 
 def _many(items: Sequence[Result], metric: str | None) -> Table:
     known = {name for item in items for name in item.metrics}
-    metrics = [name for name in METRIC_TITLES if name not in ASIDE and name in known]
+    metrics = [name for name in in_order(known) if plain(name) == name and not spec_of(name).aside]
     if metric is not None and metric not in metrics and metric in known:
         metrics.insert(0, metric)
     timed = any(item.timing for item in items)
@@ -292,13 +279,19 @@ def _many(items: Sequence[Result], metric: str | None) -> Table:
         1 + (metric is not None and len(items) > 1),
         tuple(notes),
         # The column ranked by is never hidden, however narrow the terminal.
-        tuple(column for column in _SPARE if metric is None or column != _heading(metric)),
+        _spare(name for name in metrics if name != metric),
     )
+
+
+def _spare(metrics: Iterable[str]) -> tuple[str, ...]:
+    """The columns that a narrow terminal leaves out, the first to go first; `metrics` are those that may."""
+    found = [(spec.priority, _heading(name)) for name in metrics if (spec := spec_of(name)).priority < ALWAYS]
+    return (*_SPARE_COSTS, *(column for _, column in sorted([*found, (_ID_PRIORITY, "config_id")])))
 
 
 def _heading(metric: str) -> str:
     """The title of a column of `metric`."""
-    return title(metric) + (" %" if metric.removeprefix("validation_") in PERCENT else "")
+    return title(metric) + (" %" if spec_of(metric).percent else "")
 
 
 def short_names(names: Sequence[str]) -> tuple[list[str], str]:
@@ -346,7 +339,7 @@ def _beside_published(items: Sequence[Result]) -> Table:
         for place, (metric, published) in enumerate(item.published.items()):
             ours = item.summary.get(metric)
             other = Summary(published.mean, published.std, None, None, published.rounds or 1)
-            unit = " %" if metric in PERCENT else ""
+            unit = " %" if spec_of(metric).percent else ""
             rows.append(
                 (
                     "" if place else item.name,
@@ -386,7 +379,7 @@ def _notes(results: Results) -> list[str]:
         notes.append("To set damaged files aside and retrain their rounds, run the original command again")
     if len(results.damaged) > 5:
         notes.append(f"DAMAGED: {len(results.damaged) - 5} more files")
-    return [*notes, *results.notes, f"records: {results.store}"]
+    return [*notes, *notes_on_metrics(results.items), *results.notes, f"records: {results.store}"]
 
 
 def _p(value: float | None) -> str:

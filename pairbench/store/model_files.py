@@ -14,11 +14,11 @@ import re
 import secrets
 import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pairbench.config.run_config import canonical, resolve
+from pairbench.config.run_config import canonical, known_id, resolve
 from pairbench.config.spec import expand, parse, split_words
 from pairbench.errors import DataError, SpecError, StoreError
 from pairbench.plugin.registry import Registry
@@ -165,7 +165,7 @@ def find_model(handle: str, store: Store, registry: Registry) -> Path:
         settings = expand(parse(split_words(handle)))
         if len(settings) != 1:
             raise SpecError(f"model {shown}: {len(settings)} configs: expected one. Name one value for each key.")
-        name = resolve(settings[0], registry).config_id
+        name = known_id(resolve(settings[0], registry), f"the model {shown}")
     else:
         raise SpecError(f"model {shown}: no such file. Name a file, CONFIG_ID[/ROUND], or a spec in quotes.")
     found = list((store.root / name).glob(f"{int(number):04d}-*{SUFFIX}" if slash else f"[0-9]*{SUFFIX}"))
@@ -173,8 +173,26 @@ def find_model(handle: str, store: Store, registry: Registry) -> Path:
         which = f"round {int(number)} of {name}" if slash else name
         place = printable(str(store.root), 120)
         raise SpecError(f"no saved model of {which} in {place}. Run it with --keep-model, or name another --store.")
-    # The first round, an arbitrary choice; of two files made by different code, the later.
-    return min(found, key=lambda path: (path.name[:4], -path.stat().st_mtime))
+    # The first round, which stands for nothing more than the others.
+    first = min(path.name[:4] for path in found)
+    return _latest([path for path in found if path.name.startswith(first)], shown)
+
+
+def _latest(files: Sequence[Path], shown: str) -> Path:
+    """Of the models of one round that different code made, the latest.
+
+    Raises:
+        SpecError: they were trained on different data, so that none is the one that is meant.
+    """
+    if len(files) > 1:
+        seen: dict[str, Path] = {}
+        for path in files:
+            with contextlib.suppress(DataError):
+                seen.setdefault(described(path)["data"], path)
+        if len(seen) > 1:
+            names = " and ".join(printable(str(path), 120) for path in sorted(seen.values()))
+            raise SpecError(f"model {shown}: the store has two of this round on different data, {names}. Name one.")
+    return max(files, key=lambda path: path.stat().st_mtime)
 
 
 def model_path(store: Store, config_id: str, round_index: int, key: str) -> Path:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import pairbench
 from pairbench.config.run_config import RunConfig, canonical, id_of
 from pairbench.errors import StoreError
+from pairbench.plugin.dotted import code_of
+from pairbench.plugin.metrics import sources
 from pairbench.plugin.registry import Registry, hash_files
 from pairbench.seeds import round_seed
 from pairbench.text import printable
@@ -144,7 +146,8 @@ def origin_of(record: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class Context:
-    """What a round's result depends on besides its config: the data digest and the code of each component."""
+    """What a round's result depends on besides its config: the data's digest, and the code of each component and of
+    what options name by a dotted path."""
 
     data: str
     code: dict[str, dict[str, str]]
@@ -155,8 +158,10 @@ class Context:
 
         Raises:
             DataError: the weights cannot be read.
+            SpecError: an option names something by a dotted path, and there is no such module.
         """
         code = {slot: asdict(origin) for slot, origin in config.origins(registry).items()}
+        code |= {path: asdict(code_of(path)) for path in config.train.dotted()}
         weights = config.weights()
         if weights:
             code["encoder"]["weights"] = weights
@@ -166,6 +171,10 @@ class Context:
             "source": core_source(),
         }
         return cls(data, code)
+
+    def id_of(self, config: RunConfig) -> str:
+        """The config_id of `config` with this data and these weights; reads no file."""
+        return config.id_with(self.data, _weights_in(self.code))
 
 
 @functools.cache
@@ -225,7 +234,7 @@ def make_record(
     record: Record = {
         "schema": SCHEMA,
         "config": config.flat(),
-        "config_id": config.config_id,
+        "config_id": context.id_of(config),
         "round": round_index,
         "seed": round_seed(config.train.seed, round_index),
         "status": status,
@@ -239,12 +248,23 @@ def make_record(
             "data": context.data,
             "code": context.code,
             "locations": config.locations(),
+            "own_files": config.dataset.own_files,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
     }
+    # Metrics change nothing that is trained, so they are no part of the key; where they come from is recorded here.
+    measured = sources(record["metrics"])
+    if measured:
+        record["provenance"]["metrics"] = measured
     if error is not None:
         record["error"] = dict(error)
     return record
+
+
+def measured_by(record: Mapping[str, Any], metric: str) -> Mapping[str, str] | None:
+    """Where the plugin's metric `metric` of a record came from; None where it is one of the core's, or has none."""
+    found = record["provenance"].get("metrics", {}).get(metric)
+    return found if isinstance(found, Mapping) else None
 
 
 def locations_of(record: Mapping[str, Any]) -> list[str]:
@@ -253,8 +273,18 @@ def locations_of(record: Mapping[str, Any]) -> list[str]:
     return [key for key in named if isinstance(key, str) and key.startswith(("dataset.", "encoder."))]
 
 
+def _id_of(record: Mapping[str, Any]) -> str:
+    """The config_id that the other fields of a record lead to."""
+    provenance = record["provenance"]
+    data = str(provenance.get("data", "")) if provenance.get("own_files") else None
+    return id_of(record["config"], locations_of(record), weights=_weights_of(record), data=data)
+
+
 def _weights_of(record: Mapping[str, Any]) -> str:
-    code = record["provenance"]["code"]
+    return _weights_in(record["provenance"]["code"])
+
+
+def _weights_in(code: object) -> str:
     encoder = code.get("encoder") if isinstance(code, dict) else None
     return str(encoder.get("weights", "")) if isinstance(encoder, dict) else ""
 
@@ -263,8 +293,7 @@ def misshapen(record: Mapping[str, Any]) -> str:
     """The first part of a record that is malformed, such as "metrics"; "" if all parts are valid."""
     cost, error, provenance = record["cost"], record.get("error"), record["provenance"]
     sound = {
-        "config": record["config_id"] == id_of(record["config"], locations_of(record), _weights_of(record))
-        and _is_number(record["config"].get("train.epochs")),
+        "config": record["config_id"] == _id_of(record) and _is_number(record["config"].get("train.epochs")),
         "metrics": all(value is None or _is_number(value) for value in record["metrics"].values()),
         "cost": (not cost and record["status"] == "failed") or all(_is_number(cost.get(name)) for name in COSTS),
         "provenance": all(isinstance(provenance.get(name), str) for name in ("name", "created")),

@@ -8,19 +8,25 @@ from importlib import import_module
 from typing import Any
 
 from pairbench.plugin.components import INTERFACES, Component
+from pairbench.plugin.metric_specs import MetricSpec
+from pairbench.plugin.trackers import Tracker
+
+# What the kit examines: a component with its options, a metric, or a tracker's class.
+Subject = Component | MetricSpec | type[Tracker]
 
 ALL = tuple(INTERFACES)
 NETWORKS = ("encoder", "head", "loss")
 # The modules whose functions need torch.
 NETWORK_RULES, POOLS, SHAPES = (f"network_checks.{name}" for name in ("networks", "pools", "shapes"))
+METRIC, FIGURES = ("metric",), "network_checks.figures"
 
 
 @dataclass(frozen=True)
 class Check:
-    """A rule for components.
+    """A rule that a component, or a metric, keeps.
 
     name: its name in test ids and in `expected_failures`.
-    slots: the slots whose components it applies to.
+    slots: the slots whose components it is for; "metric" for metrics.
     text: the rule in a sentence.
     module: the module of pairbench.testing that has its function.
     """
@@ -30,7 +36,7 @@ class Check:
     text: str
     module: str
 
-    def __call__(self, recipe: Component) -> None:
+    def __call__(self, recipe: Subject) -> None:
         """Check `recipe`.
 
         Raises:
@@ -129,9 +135,43 @@ CHECKS: tuple[Check, ...] = (
         POOLS,
     ),
     Check("splits_share_no_image", ("dataset",), "No image is in two splits.", POOLS),
+    Check("metric_is_documented", METRIC, "The metric says in a sentence what it is.", "values"),
+    Check("metric_needs_no_torch", METRIC, "Importing the module of its function imports no torch.", "imports"),
+    Check("figures_are_finite", METRIC, "Whatever the answers, the figure is a finite number or None.", FIGURES),
+    Check("figures_are_deterministic", METRIC, "Equal answers give equal figures.", FIGURES),
+    Check("pairs_may_come_in_any_order", METRIC, "Shuffled pairs give the same figure.", FIGURES),
+    Check("answers_are_left_alone", METRIC, "The metric changes nothing in what it is given.", FIGURES),
+    Check("perfect_answers_are_not_worse", METRIC, "Right answers have no worse a figure than wrong ones.", FIGURES),
 )
 
 
-def checks_for(recipe: Component) -> list[Check]:
-    """The checks that apply to the slot of `recipe`."""
-    return [check for check in CHECKS if recipe.slot in check.slots]
+TRACKER_CHECKS: tuple[Check, ...] = (
+    Check("tracker_is_documented", ("tracker",), "It says what it is and how to install what it needs.", "trackers"),
+    Check(
+        "importing_needs_no_package",
+        ("tracker",),
+        "Importing it imports no package of its own and no torch.",
+        "imports",
+    ),
+    Check(
+        "tracker_takes_a_whole_run",
+        ("tracker",),
+        "It takes a run with rounds that finish, diverge and fail, and closes.",
+        "trackers",
+    ),
+    Check("tracker_takes_a_run_that_stops", ("tracker",), "It closes where a run ends half way.", "trackers"),
+    Check(
+        "tracker_takes_a_run_without_rounds",
+        ("tracker",),
+        "It takes a run whose rounds are all in the store.",
+        "trackers",
+    ),
+)
+
+
+def checks_for(recipe: Subject) -> list[Check]:
+    """The checks that are for `recipe`: those of its slot, of metrics, or of trackers."""
+    if isinstance(recipe, type):
+        return list(TRACKER_CHECKS)
+    slot = "metric" if isinstance(recipe, MetricSpec) else recipe.slot
+    return [check for check in CHECKS if slot in check.slots]

@@ -9,6 +9,8 @@ import sys
 from typing import Any
 
 from pairbench.plugin.components import Component
+from pairbench.plugin.metric_specs import MetricSpec
+from pairbench.plugin.trackers import Tracker
 from pairbench.testing.kit import broken
 
 _SECONDS = 120
@@ -59,6 +61,26 @@ def importing_needs_no_torch(recipe: Component) -> None:
     _refuse_heavy(found, f"importing {module}")
 
 
+def importing_needs_no_package(kind: type[Tracker]) -> None:
+    """A fresh process imports the tracker's module, and neither torch nor a package of the tracker comes with it."""
+    found = _probe(kind.__module__)
+    _refuse_heavy(found, f"importing {kind.__module__}")
+    for package in kind.packages:
+        if package in found["loaded"]:
+            raise broken(
+                f"importing {kind.__module__} imports {package}",
+                "Move that import into a method; listing plugins must cost nothing, and work where it is not installed",
+            )
+
+
+def metric_needs_no_torch(spec: MetricSpec) -> None:
+    """A fresh process imports the module of a metric's function; one that is named as text is imported only later."""
+    module = getattr(spec.compute, "__module__", None)
+    if isinstance(spec.compute, str) or module in (None, "__main__"):
+        return
+    _refuse_heavy(_probe(str(module)), f"importing {module}", "the function")
+
+
 def task_needs_no_torch(recipe: Component) -> None:
     """A fresh process creates the recipe and reads its task without importing torch."""
     kind = type(recipe)
@@ -87,10 +109,10 @@ def _probe(module: str, kind: str = "", options: str = "{}") -> dict[str, Any]:
     return found
 
 
-def _refuse_heavy(found: dict[str, Any], what: str) -> None:
+def _refuse_heavy(found: dict[str, Any], what: str, home: str = "`build` or `load`") -> None:
     if "heavy" in found:
         where = f" at {found['where'][0]}" if found["where"] else ""
         raise broken(
             f"{what} imports {found['heavy']}{where}",
-            "Move that import into `build` or `load`, or under `if TYPE_CHECKING:`; listing plugins must not load it",
+            f"Move that import into {home}, or under `if TYPE_CHECKING:`; listing plugins must not import torch",
         )

@@ -7,9 +7,11 @@ from typing import Any
 
 from pairbench.errors import SpecError
 from pairbench.plugin.components import Component
+from pairbench.plugin.metrics import known_metrics
 from pairbench.plugin.registry import Installed, Registry
 from pairbench.plugin.selection import normal
 from pairbench.results.render import Document, Table
+from pairbench.testing.checks import Subject
 from pairbench.testing.kit import examine
 from pairbench.text import quoted, unknown
 
@@ -17,7 +19,7 @@ Told = Callable[[str], None]
 
 
 def check_installed(registry: Registry, wanted: str | None = None, tell: Told = lambda _: None) -> dict[str, Any]:
-    """The findings of every check for every component of the plugin or distribution `wanted`, at default options.
+    """What every check finds of every component, at its default options, and every metric of what is `wanted`.
 
     Args:
         registry: what is installed.
@@ -39,6 +41,15 @@ def check_installed(registry: Registry, wanted: str | None = None, tell: Told = 
                 if _is_wanted(wanted, claim.origin.plugin, claim.origin.distribution):
                     tell(f"{slot}={name}")
                     results += _examined(f"{slot}={name}", claim)
+    for name, metric in known_metrics(registry).items():
+        if metric.origin.plugin and _is_wanted(wanted, metric.origin.plugin, metric.origin.distribution):
+            tell(f"metric {name}")
+            results += _findings(f"metric {name}", metric.origin.distribution, metric.spec)
+    for name, trackers in sorted(registry.trackers.items()):
+        for distribution, tracker in trackers.items():
+            if _is_wanted(wanted, registry.tracker_origins[tracker].plugin, distribution):
+                tell(f"tracker {name}")
+                results += _findings(f"tracker {name}", distribution, tracker)
     return {"schema": 1, "results": results}
 
 
@@ -93,9 +104,11 @@ def _examined(component: str, claim: Installed) -> list[dict[str, str]]:
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything
         why = f"its defaults are rejected by its own validators ({type(error).__name__}: {error})"
         return [_row(component, distribution, "has_defaults", "failed", why)]
-    return [
-        _row(component, distribution, finding.check, finding.result, finding.message) for finding in examine(recipe)
-    ]
+    return _findings(component, distribution, recipe)
+
+
+def _findings(name: str, distribution: str, recipe: Subject) -> list[dict[str, str]]:
+    return [_row(name, distribution, finding.check, finding.result, finding.message) for finding in examine(recipe)]
 
 
 def _row(component: str, distribution: str, check: str, result: str, message: str) -> dict[str, str]:

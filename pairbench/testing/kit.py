@@ -9,7 +9,9 @@ from typing import Any
 from pairbench.config.spec import written
 from pairbench.errors import DataError, PairbenchError, SpecError
 from pairbench.plugin.components import Component
-from pairbench.testing.checks import Check, checks_for
+from pairbench.plugin.metric_specs import MetricSpec
+from pairbench.plugin.trackers import Tracker
+from pairbench.testing.checks import Check, Subject, checks_for
 from pairbench.text import unknown
 
 
@@ -31,8 +33,10 @@ def broken(what: str, fix: str) -> ConformanceError:
     return ConformanceError(f"{what}. {fix}.")
 
 
-def label(recipe: Component) -> str:
+def label(recipe: Subject) -> str:
     """A short label of the recipe: its name, and the options that are not at their defaults."""
+    if isinstance(recipe, type | MetricSpec):
+        return recipe.name
     options = []
     for name, info in type(recipe).model_fields.items():
         value = getattr(recipe, name)
@@ -41,7 +45,7 @@ def label(recipe: Component) -> str:
     return f"{recipe.name}({','.join(options)})" if options else recipe.name
 
 
-def run(check: Check, recipe: Component) -> None:
+def run(check: Check, recipe: Subject) -> None:
     """Check `recipe`; any exception becomes a message about the rule.
 
     Raises:
@@ -61,7 +65,7 @@ def run(check: Check, recipe: Component) -> None:
         ) from error
 
 
-def examine(recipe: Component) -> Iterator[Finding]:
+def examine(recipe: Subject) -> Iterator[Finding]:
     """The finding of each check that applies to `recipe`, without pytest."""
     for check in checks_for(recipe):
         try:
@@ -74,11 +78,11 @@ def examine(recipe: Component) -> Iterator[Finding]:
             yield Finding(check.name, "passed")
 
 
-def conformance(*recipes: Component, expected_failures: Mapping[str, str] | None = None) -> Any:
+def conformance(*recipes: Subject, expected_failures: Mapping[str, str] | None = None) -> Any:
     """A test function with one case for each of `recipes` and each check; assign it to a name that starts with test_.
 
     Args:
-        recipes: the components with the options to check.
+        recipes: the components with the options to check, metrics, or classes of trackers.
         expected_failures: checks that are known to fail, each with the reason; the name of a check covers every
             recipe, the id of a case only that case. A case that is listed here but passes is a failure.
 
@@ -90,7 +94,8 @@ def conformance(*recipes: Component, expected_failures: Mapping[str, str] | None
     if not recipes:
         raise SpecError("conformance() has no recipe to check. Give it one or more, such as conformance(Pooled()).")
     for recipe in recipes:
-        if not isinstance(recipe, Component):
+        tracker = isinstance(recipe, type) and issubclass(recipe, Tracker)
+        if not tracker and not isinstance(recipe, Component | MetricSpec):
             raise SpecError(f"conformance() got {recipe!r}: expected recipes. Call the class, such as Pooled().")
     cases = [(recipe, check, f"{label(recipe)}-{check.name}") for recipe in recipes for check in checks_for(recipe)]
     known = {check.name for _, check, _ in cases} | {name for _, _, name in cases}
@@ -109,7 +114,7 @@ def conformance(*recipes: Component, expected_failures: Mapping[str, str] | None
         ("recipe", "check"),
         [pytest.param(recipe, check, id=case, marks=marks(check, case)) for recipe, check, case in cases],
     )
-    def test_conformance(recipe: Component, check: Check) -> None:
+    def test_conformance(recipe: Subject, check: Check) -> None:
         __tracebackhide__ = True
         try:
             run(check, recipe)

@@ -13,6 +13,7 @@ from pairbench.config.options import read, validated, written_option
 from pairbench.config.spec import parse
 from pairbench.errors import SpecError
 from pairbench.plugin.components import Component
+from pairbench.plugin.metric_specs import MetricSpec
 from pairbench.testing.kit import broken
 
 _SPEC_TYPES = "bool, int, float, str, None, a Literal, a tuple of those, or a dict[str, ...] of those"
@@ -88,6 +89,14 @@ def recipe_is_a_value(recipe: Component) -> None:
     again = kind.model_validate(recipe.model_dump(by_alias=True))
     if again != recipe or hash(again) != hash(recipe):
         raise broken("a recipe with the same options is not equal to it", "Do not override __eq__ or __hash__")
+
+
+def metric_is_documented(spec: MetricSpec) -> None:
+    """The metric's text is a sentence, and its title fits over a column."""
+    if not spec.text.strip() or spec.text.strip()[-1] not in ".?!":
+        raise broken(f"its text is {spec.text!r}", "Write a sentence that says what it is, with a full stop")
+    if not spec.title.strip() or len(spec.title) > 40:
+        raise broken(f"its title is {spec.title!r}", "Give one of at most 40 letters")
 
 
 def _values(recipe: Component) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import torch
 
-from pairbench.config.run_config import RunConfig, canonical
+from pairbench.config.run_config import RunConfig, canonical, id_of
 from pairbench.environment import machine, user_cache
 from pairbench.errors import MismatchError
 from pairbench.kernels.matrix import has_matrices
@@ -25,6 +25,7 @@ from pairbench.model.pair_model import PairModel, build_model
 from pairbench.store.record import core_source
 from pairbench.training.acceleration import has_ways
 from pairbench.training.loop import Loop, Outcome, RoundSplits
+from pairbench.training.sampling import batch_slices
 from pairbench.training.stacked import NotStackable, Optimizers, Stacked, why_not
 
 STEPS = 9
@@ -113,7 +114,15 @@ def settle(
 
 def _known(config: RunConfig, device: torch.device) -> Path:
     """Where the measured choice for `config` on this machine is kept between runs."""
-    parts = [config.config_id, str(device), torch.get_num_threads(), machine(), has_matrices(), core_source()]
+    what = id_of(config.flat(), config.locations())
+    parts = [
+        what,
+        str(device),
+        torch.get_num_threads(),
+        machine(),
+        has_matrices(),
+        core_source(),
+    ]
     return user_cache() / "engines" / f"{hashlib.sha256(canonical(parts).encode()).hexdigest()[:24]}.json"
 
 
@@ -201,7 +210,7 @@ def _measured(
     train = config.train
     splits = {number: splits_of(number) for number in (numbers if stackable else numbers[:1])}
     first = splits[numbers[0]]
-    steps = train.epochs * math.ceil(len(first.train) / train.batch_size) * train.members
+    steps = train.epochs * len(batch_slices(len(first.train), train.batch_size)) * train.members
     loop = _loop_step(plain.applied(config), device, numbers[0], first)
     once = _median([loop], 2)[0]
     if once * steps * rounds < WORTH_MEASURING_SECONDS:

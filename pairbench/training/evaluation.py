@@ -17,7 +17,6 @@ from pairbench.plugin.components import PairBatch, PairOutput
 from pairbench.seeds import stream_seed
 from pairbench.training.feature_cache import IMAGES_AT_ONCE
 from pairbench.training.frozen_features import Features, LookedUpBatch, features_of, looked_up
-from pairbench.training.metrics import answer_metrics, class_accuracy
 
 PAIRS_AT_ONCE = 4096
 
@@ -33,15 +32,6 @@ class Scores:
     class_logits: Tensor | None
     total_loss: float
     swapped: Tensor | None = None
-
-
-def metrics(scores: Scores, target: Tensor, classes: Tensor) -> dict[str, float]:
-    """Every figure of `scores` against target (N,) and classes (N, V)."""
-    # On the CPU, since figures are taken in float64 and MPS has none.
-    figures = answer_metrics(scores.logits.cpu(), target.cpu())
-    if scores.class_logits is not None:
-        figures["class_accuracy"] = class_accuracy(scores.class_logits.cpu(), classes.cpu())
-    return figures | {"total_loss": scores.total_loss}
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pairbench.config.run_config import canonical
 from pairbench.data.pool_files import checksum_of
-from pairbench.errors import StoreError
+from pairbench.errors import StoreError, refuse_exhaustion
 from pairbench.plugin.components import PairPool
 from pairbench.store.locks import Claim
 from pairbench.text import printable
@@ -100,7 +100,8 @@ def segments(folder: Path, *, mend: bool = False) -> list[tuple[list[bytes], Ten
         try:
             found.append(_read(seal))
             sound.add(seal.stem)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            refuse_exhaustion(error)
             continue
     if mend:
         # Damaged, or left behind by a process that was killed.

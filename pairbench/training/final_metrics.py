@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from pairbench.config.run_config import RunConfig
 from pairbench.data.round_data import RoundData
 from pairbench.model.pair_model import PairModel
-from pairbench.plugin.components import TaskKind
-from pairbench.training.evaluation import Scores, evaluate, evaluate_in_training_mode, metrics
-from pairbench.training.metrics import (
-    accuracy_at,
-    agreement,
-    finite_threshold,
-    fold_accuracies,
-    log_odds,
-    swap_consistency,
-    verification_metrics,
-)
+from pairbench.plugin.components import PairTask
+from pairbench.plugin.metric_specs import VALIDATION, ScoredPairs
+from pairbench.plugin.metrics import known_metrics
+from pairbench.plugin.notify import tell_note
+from pairbench.plugin.registry import InstalledMetric, reason_of
+from pairbench.text import printable
+from pairbench.training.evaluation import Scores, evaluate, evaluate_in_training_mode
+from pairbench.training.metrics import finite_threshold
 
 
 def asked(
@@ -33,46 +33,82 @@ def asked(
     return evaluate(models, data, train, supervises=supervises, copies=copies, swap=swap)
 
 
+def epoch_figures(task: PairTask, scores: Scores, target: Tensor, classes: Tensor) -> dict[str, float]:
+    """The figures for the curves, of `scores` against target (N,) and classes (N, V); NaN where one does not exist."""
+    return _computed(scored_pairs(task, scores, target, classes), each_epoch=True)
+
+
 def final_figures(
     config: RunConfig, models: list[PairModel], test: RoundData, validation: RoundData
 ) -> dict[str, float]:
-    """Every figure of trained models, those on the validation examples after `validation_`.
+    """Every figure of trained models, those on the validation examples after `validation_`; NaN where there is none.
 
     A threshold is chosen on the validation scores, and the test pairs are told by it.
     """
-    kind, copies = config.dataset.task.kind, config.train.tta
-    ours = asked(config, models, test, copies, swap=True)
-    theirs = asked(config, models, validation, copies, swap=True)
-    figures, chosen = _figures(kind, ours, test), _figures(kind, theirs, validation)
-    if kind == "verification":
-        threshold = finite_threshold(log_odds(theirs.logits).cpu(), _same(validation))
-        figures |= {"accuracy_at_threshold": _accuracy_at(ours, test, threshold), "threshold": threshold}
-        chosen["accuracy_at_threshold"] = _accuracy_at(theirs, validation, threshold)
-    return figures | {f"validation_{name}": value for name, value in chosen.items()}
+    task, copies = config.dataset.task, config.train.tta
+    ours, theirs = (
+        scored_pairs(task, asked(config, models, data, copies, swap=True), data.target, data.classes, data.folds)
+        for data in (test, validation)
+    )
+    if task.kind == "verification":
+        right = theirs.positive
+        # Pairs of one answer choose nothing: any threshold beyond all scores serves them.
+        chooses = bool(right.any()) and not bool(right.all())
+        threshold = finite_threshold(theirs.score, right) if chooses else math.nan
+        ours, theirs = replace(ours, threshold=threshold), replace(theirs, threshold=threshold)
+    chosen = {VALIDATION + name: value for name, value in _computed(theirs, ranked_alone=True).items()}
+    return _computed(ours) | chosen
 
 
-def _figures(kind: TaskKind, scores: Scores, data: RoundData) -> dict[str, float]:
-    figures = metrics(scores, data.target, data.classes)
-    # On the CPU, since figures are taken in float64 and MPS has none.
-    logits = scores.logits.cpu()
-    if kind == "verification":
-        figures |= verification_metrics(log_odds(logits), _same(data))
-        if data.folds is not None and len(data.folds.unique()) > 1:
-            accuracies = fold_accuracies(log_odds(logits), _same(data), data.folds)
-            figures |= {"fold_accuracy": float(accuracies.mean()), "fold_accuracy_std": float(accuracies.std())}
-    if kind == "preference":
-        figures["agreement"] = agreement(logits, data.target.cpu())
-    assert scores.swapped is not None
-    figures["swap_consistency"] = swap_consistency(logits, scores.swapped.cpu(), data.classes.cpu(), kind)
+def scored_pairs(
+    task: PairTask, scores: Scores, target: Tensor, classes: Tensor, folds: Tensor | None = None
+) -> ScoredPairs:
+    """What a metric reads: `scores` beside what was right, on the CPU, since figures are taken in float64 and MPS has
+    none."""
+    return ScoredPairs(
+        task,
+        scores.logits.float().cpu(),
+        target.cpu(),
+        classes.cpu(),
+        None if scores.class_logits is None else scores.class_logits.float().cpu(),
+        None if scores.swapped is None else scores.swapped.float().cpu(),
+        None if folds is None else folds.cpu(),
+        total_loss=scores.total_loss,
+    )
+
+
+def _computed(pairs: ScoredPairs, *, each_epoch: bool = False, ranked_alone: bool = False) -> dict[str, float]:
+    """The installed metrics that suit `pairs`, by name.
+
+    each_epoch: those for the curves alone.
+    ranked_alone: those alone of which one value is better than another.
+    """
+    figures: dict[str, float] = {}
+    for name, found in known_metrics().items():
+        spec = found.spec
+        if (each_epoch and not spec.each_epoch) or (ranked_alone and not spec.ranks) or not spec.suits(pairs):
+            continue
+        # The core's own are as good as the training itself: what they raise ends the round.
+        value = _guarded(name, found, pairs) if found.origin.plugin else spec(pairs)
+        figures[name] = math.nan if value is None else value
     return figures
 
 
-def _same(data: RoundData) -> Tensor:
-    """(N,) bool, whether outcome 1 is the right answer, or the likelier one."""
-    return data.target.cpu() > 0.5
+def _guarded(name: str, metric: InstalledMetric, pairs: ScoredPairs) -> float | None:
+    """A plugin's metric over copies of its own, with draws that training never sees; None and a note where it fails."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            value = metric.spec(_copied(pairs))
+        if value is None or math.isfinite(value):
+            return value
+        reason = f"it gave {value}"
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything
+        reason = reason_of(error)
+    tell_note(f"metric {printable(name, 60)} of {printable(metric.origin.distribution, 60)} is null: {reason}")
+    return None
 
 
-def _accuracy_at(scores: Scores, data: RoundData, threshold: float) -> float:
-    if math.isnan(threshold):
-        return math.nan
-    return accuracy_at(log_odds(scores.logits).cpu(), _same(data), threshold)
+def _copied(pairs: ScoredPairs) -> ScoredPairs:
+    given = {item.name: getattr(pairs, item.name) for item in fields(pairs)}
+    copies: dict[str, Any] = {name: value.clone() for name, value in given.items() if isinstance(value, Tensor)}
+    return replace(pairs, **copies)

@@ -18,11 +18,11 @@ from pairbench.plugin.components import PairBatch, PairOutput
 from pairbench.seeds import member_seed
 from pairbench.training.acceleration import autocast, fast, laid_out
 from pairbench.training.epoch_buffer import Gathered
-from pairbench.training.evaluation import Scores, metrics
-from pairbench.training.final_metrics import asked, final_figures
+from pairbench.training.evaluation import Scores
+from pairbench.training.final_metrics import asked, epoch_figures, final_figures
 from pairbench.training.frozen_features import LookedUpBatch, features_of, looked_up
 from pairbench.training.optim import Schedule, build_optimizer, build_schedule
-from pairbench.training.sampling import Sampler
+from pairbench.training.sampling import Sampler, batch_slices
 
 Curves = dict[str, dict[str, list[float | None]]]
 OnEpoch = Callable[[int, float, float | None], None]
@@ -106,7 +106,7 @@ class Loop:
     ) -> None:
         train = self.config.train
         forward = self._compiled(model)
-        schedule = build_schedule(train, optimizer, math.ceil(len(splits.train) / train.batch_size))
+        schedule = build_schedule(train, optimizer, len(batch_slices(len(splits.train), train.batch_size)))
         for epoch in range(1, train.epochs + 1):
             started = time.perf_counter()
             figures = self._epoch(model, forward, optimizer, schedule, sampler, average)
@@ -208,12 +208,12 @@ class Loop:
             gathered.add(total * len(batch.target), pieces)
         tables = gathered.tables
         scores = Scores(tables["logits"], tables.get("class_logits"), float(gathered.total()) / len(sampler.data))
-        return metrics(scores, tables["target"], tables["classes"])
+        return epoch_figures(self.config.dataset.task, scores, tables["target"], tables["classes"])
 
 
 def scored(config: RunConfig, models: list[PairModel], data: RoundData) -> dict[str, float]:
     """The figures of an ensemble on `data` after an epoch, asked as train.evaluation says."""
-    return metrics(asked(config, models, data), data.target, data.classes)
+    return epoch_figures(config.dataset.task, asked(config, models, data), data.target, data.classes)
 
 
 def finished(config: RunConfig, models: list[PairModel], splits: RoundSplits, outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""Optimisers and schedules of torch and timm, by name."""
+"""Optimisers and schedules of torch and timm by name, and those of other packages by their dotted path."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.optim import Optimizer, lr_scheduler
 
 from pairbench.config.run_config import TrainOptions
 from pairbench.errors import MismatchError
+from pairbench.plugin.dotted import imported, is_dotted
 from pairbench.text import did_you_mean, printable, quoted
 
 # These need more than a gradient and a step: a closure, second derivatives, sparse gradients.
@@ -57,6 +58,8 @@ def optimizer_over(trainable: list[nn.Parameter], train: TrainOptions, *, stacke
         raise MismatchError(f"train.optimizer={train.optimizer} cannot train by single steps. Use adam, adamw or sgd.")
     torch_optimizers = _torch_optimizers()
     chosen: Any = _groups(trainable, train, matrix=3 if stacked else 2)
+    if is_dotted(train.optimizer):
+        return _other_optimizer(train, chosen, arguments)
     try:
         if name in torch_optimizers and name not in _TIMMS_OWN:
             kind = torch_optimizers[name]
@@ -76,7 +79,7 @@ def try_options(train: TrainOptions) -> None:
     Raises:
         MismatchError: the optimiser or the schedule cannot be had, or its first steps fail.
     """
-    if not train.optimizer_options and not train.schedule_options:
+    if not (train.optimizer_options or train.schedule_options or train.dotted()):
         return
     some = [nn.Parameter(torch.ones(shape)) for shape in _SHAPES]
     optimizer = optimizer_over(some, train)
@@ -115,7 +118,8 @@ def _groups(parameters: list[nn.Parameter], train: TrainOptions, matrix: int) ->
 
 def watches_loss(train: TrainOptions) -> bool:
     """Whether the schedule follows the training loss, so that each round goes its own way."""
-    return "plateau" in train.schedule.lower()
+    # A schedule of another package may.
+    return "plateau" in train.schedule.lower() or is_dotted(train.schedule)
 
 
 class Schedule:
@@ -160,6 +164,8 @@ def build_schedule(train: TrainOptions, optimizer: Optimizer, steps_per_epoch: i
             if options["total_steps"] < total:
                 raise ValueError(f"it ends after {options['total_steps']} steps, and a round takes {total} or more")
             return Schedule(step=lr_scheduler.OneCycleLR(optimizer, **options).step)
+        if is_dotted(train.schedule):
+            return _other_schedule(train, optimizer, total)
         if name in _TIMMS_SCHEDULES:
             return _timm_schedule(train, optimizer)
         torch_schedules = _torch_schedules()
@@ -215,6 +221,39 @@ def _torch_schedule(train: TrainOptions, optimizer: Optimizer, kind: Callable[..
     if isinstance(schedule, lr_scheduler.ReduceLROnPlateau):
         return Schedule(epoch=lambda _, metric: schedule.step(metric))
     return Schedule(epoch=lambda *_: schedule.step())
+
+
+def _other_optimizer(train: TrainOptions, groups: list[dict[str, Any]], arguments: dict[str, Any]) -> Optimizer:
+    """The optimiser at a dotted path, called as torch's are: (parameter groups, lr=..., further arguments)."""
+    kind = imported(train.optimizer, "train.optimizer")
+    if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
+        raise MismatchError(
+            f"train.optimizer={printable(train.optimizer, 80)} is no subclass of torch.optim.Optimizer. Name one."
+        )
+    try:
+        return kind(groups, lr=train.learning_rate, **arguments)  # type: ignore[call-arg]
+    except Exception as error:
+        raise _refused(train, error) from error
+
+
+def _other_schedule(train: TrainOptions, optimizer: Optimizer, total: int) -> Schedule:
+    """The scheduler at a dotted path: a step is taken after each epoch, or after each step where it asks for their
+    number by an argument `total_steps`."""
+    kind = imported(train.schedule, "train.schedule")
+    try:
+        takes = inspect.signature(kind).parameters
+        given = {name: value for name, value in (("epochs", train.epochs), ("total_steps", total)) if name in takes}
+        made = kind(optimizer, **given | dict(train.schedule_options))
+    except Exception as error:
+        raise _refused_schedule(train, error) from error
+    if isinstance(made, lr_scheduler.ReduceLROnPlateau):
+        return Schedule(epoch=lambda _, metric: made.step(metric))
+    if not isinstance(made, lr_scheduler.LRScheduler):
+        raise MismatchError(
+            f"train.schedule={printable(train.schedule, 80)} gave {printable(type(made).__name__, 40)}: "
+            "expected a scheduler of torch.optim.lr_scheduler. Name a subclass, or a function that makes one."
+        )
+    return Schedule(step=made.step) if "total_steps" in takes else Schedule(epoch=lambda *_: made.step())
 
 
 def _timm_optimizer(train: TrainOptions, groups: list[dict[str, Any]], arguments: dict[str, Any]) -> Optimizer:

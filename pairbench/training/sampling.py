@@ -36,6 +36,17 @@ def check_sampling(train: TrainOptions, task: PairTask) -> None:
         )
 
 
+def batch_slices(count: int, batch_size: int) -> list[slice]:
+    """The slices of `count` examples that make the batches of an epoch.
+
+    A single example that would be left over joins the batch before it: batch norm cannot train on a batch of one.
+    """
+    starts = list(range(0, count, batch_size))
+    if batch_size > 1 and len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
+
+
 class Sampler:
     """Draws the batches of one round; every draw comes from streams of the round's seed, never from torch's own.
 
@@ -54,8 +65,7 @@ class Sampler:
     def epoch(self) -> Iterator[PairBatch]:
         """The batches of the next epoch."""
         rows, target, classes = self.arranged()
-        for chunk in torch.arange(len(rows)).split(self.train.batch_size):
-            part = slice(int(chunk[0]), int(chunk[-1]) + 1)
+        for part in batch_slices(len(rows), self.train.batch_size):
             if self.features is None:
                 yield PairBatch(self.images(rows[part]), target[part], classes[part])
             else:

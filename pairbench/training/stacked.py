@@ -25,7 +25,8 @@ from pairbench.plugin.components import PairBatch
 from pairbench.seeds import member_seed
 from pairbench.training.acceleration import autocast, fast
 from pairbench.training.epoch_buffer import Gathered
-from pairbench.training.evaluation import Scores, metrics
+from pairbench.training.evaluation import Scores
+from pairbench.training.final_metrics import epoch_figures
 from pairbench.training.frozen_features import looked_up
 from pairbench.training.loop import Diverged, Outcome, RoundSplits, append_curve, average_of, finished, scored, weights
 from pairbench.training.optim import (
@@ -36,7 +37,7 @@ from pairbench.training.optim import (
     watches_loss,
     works_elementwise,
 )
-from pairbench.training.sampling import Sampler
+from pairbench.training.sampling import Sampler, batch_slices
 
 OnStackedEpoch = Callable[[int, int, float, float | None], None]
 
@@ -297,7 +298,7 @@ class Stacked:
     ) -> None:
         train = self.config.train
         count = len(next(iter(splits.values())).train)
-        optimizers = Optimizers(stack, self.config, math.ceil(count / train.batch_size))
+        optimizers = Optimizers(stack, self.config, len(batch_slices(count, train.batch_size)))
         for epoch in range(1, train.epochs + 1):
             started = time.perf_counter()
             figures = self.epoch(stack, optimizers)
@@ -344,8 +345,7 @@ class Stacked:
             layer.model.train()
         arranged = [layer.sampler.arranged() for layer in self.layers]
         target, classes = torch.stack([item[1] for item in arranged]), torch.stack([item[2] for item in arranged])
-        for start in range(0, target.shape[1], self.config.train.batch_size):
-            part = slice(start, start + self.config.train.batch_size)
+        for part in batch_slices(target.shape[1], self.config.train.batch_size):
             images = [layer.sampler.images(item[0][part]) for layer, item in zip(self.layers, arranged, strict=True)]
             yield PairBatch(torch.stack(images), target[:, part], classes[:, part])
 
@@ -366,7 +366,8 @@ class Stacked:
     ) -> list[dict[str, float]]:
         sums, supervises = total.cpu(), self.config.loss.supervises_classes
         return [
-            metrics(
+            epoch_figures(
+                self.config.dataset.task,
                 Scores(logits[row], guesses[row] if supervises else None, float(sums[row]) / target.shape[1]),
                 target[row],
                 classes[row],

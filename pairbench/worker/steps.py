@@ -17,7 +17,7 @@ import torch
 
 from pairbench.config.run_config import RunConfig
 from pairbench.data.pool_files import KeptPools, save_pool
-from pairbench.data.round_data import RoundData, check_pool, scaling, shared_images
+from pairbench.data.round_data import RoundData, check_answers, check_pool, scaling, shared_images
 from pairbench.environment import machine
 from pairbench.errors import DataError, InputError, StoreError
 from pairbench.execution.claims import alone, claimed, untimed
@@ -94,6 +94,8 @@ def prepare(job: Job, numbers: list[int], folder: Path, emit: Emit) -> None:
         for part, pool in pools.items():
             check_pool(pool, config.dataset.task, rounds, config.dataset.name)
             _save(pool, folder / part)
+        for message in check_answers(pools, config.dataset.task, config.dataset.name):
+            emit({"event": "note", "message": message})
         shared = shared_images(pools)
         if shared:
             raise DataError(f"dataset '{config.dataset.name}': {shared}. Remove one of them, or change the split.")
@@ -200,7 +202,7 @@ def _keep_model(
     store: Store, planned: PlannedConfig, index: int, models: Sequence[PairModel], pools: KeptPools, record: Record
 ) -> None:
     used = scaling(planned.config.train.normalize, pools.splits["train"], index)
-    path = model_path(store, planned.config.config_id, index, planned.round_keys()[index])
+    path = model_path(store, planned.config_id, index, planned.round_keys()[index])
     keep(path, packed(planned.config, models, used, record))
 
 
@@ -223,7 +225,8 @@ def train_unclaimed(job: Job, task: Task, folder: Path, cost: Profile, emit: Emi
         return
     with claimed(job, task, emit, wait=wait) as mine:
         if mine.rounds:
-            train(job, mine, pools, cost, emit, choice)
+            with contextlib.nullcontext() if heard() else _tells(task.config_index, emit):
+                train(job, mine, pools, cost, emit, choice)
 
 
 def choice_file(folder: Path, config_index: int) -> Path:
@@ -254,7 +257,8 @@ def take_timings(job: Job, numbers: list[int], emit: Emit) -> None:
         configs = [job.configs[number].config for number in here]
         place = environment(device, job.threads)
         timings = measure(configs, device, place, job.repeats, modes=job.modes, seconds=job.timing_seconds)
-        for number, timing in zip(here, timings, strict=True):
+        for number, measured in zip(here, timings, strict=True):
+            timing = measured | {"config_id": job.configs[number].config_id}
             store.write_timing(timing)
             emit({"event": "timing", "config_index": number, "timing": timing})
 

@@ -22,6 +22,8 @@ class Timm(Encoder):
     model: a timm model, optionally with the tag of its weights, such as resnet18.a1_in1k.
     pretrained: true downloads timm's weights, false starts from new ones, and a path reads a local checkpoint:
         safetensors, or tensors saved by torch.
+    checkpoint_prefix: what stands before the backbone's names in a local checkpoint, such as teacher.backbone; none
+        finds it where only one part of the checkpoint fits.
     frozen: true does not train the backbone, only the layer of embedding_dim if there is one.
     pool: how features are pooled over the image; none uses the model's default.
     embedding_dim: the size of a linear layer after the backbone; none uses its features directly.
@@ -32,6 +34,7 @@ class Timm(Encoder):
     name = "timm"
     model: str = "resnet10t"
     pretrained: bool | str = False
+    checkpoint_prefix: str | None = None
     frozen: bool = False
     pool: Literal["avg", "max", "avgmax", "catavgmax", "token", "map"] | None = None
     embedding_dim: PositiveInt | None = None
@@ -81,6 +84,8 @@ class Torchvision(Encoder):
     pretrained: true downloads torchvision's default weights, false starts from new ones, the name of an entry of the
         model's weights (IMAGENET1K_V1, ...) downloads that, and a path reads a local checkpoint: safetensors, or
         tensors saved by torch.
+    checkpoint_prefix: what stands before the backbone's names in a local checkpoint, such as teacher.backbone; none
+        finds it where only one part of the checkpoint fits.
     frozen: true does not train the backbone, only the layer of embedding_dim if there is one.
     embedding_dim: the size of a linear layer after the backbone; none uses its features directly.
     image_size: the side that images are resized to; none keeps their size if the model supports it, and otherwise
@@ -90,6 +95,7 @@ class Torchvision(Encoder):
     name = "torchvision"
     model: str = "mobilenet_v3_small"
     pretrained: bool | str = False
+    checkpoint_prefix: str | None = None
     frozen: bool = False
     embedding_dim: PositiveInt | None = None
     image_size: PositiveInt | None = None

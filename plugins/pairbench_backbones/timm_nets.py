@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pairbench import MismatchError
-from pairbench_backbones.checkpoints import State, lay_into, read_state
+from pairbench_backbones.checkpoints import Checkpoint, State, lay_into, read_checkpoint
 from pairbench_backbones.downloads import downloading
 from pairbench_backbones.naming import line, unknown_model
 
@@ -33,10 +33,10 @@ def encoder(recipe: Timm, image_shape: ImageShape, *, filled: bool = True) -> nn
     check_name(recipe.model)
     config = _config(recipe.model)
     path = recipe.pretrained if filled and isinstance(recipe.pretrained, str) else ""
-    state = read_state(path) if path else None
+    checkpoint = read_checkpoint(path) if path else None
     channels = image_shape[0]
     if recipe.pretrained:
-        channels = _channels(state, config)
+        channels = _channels(checkpoint, config)
         if image_shape[0] not in (1, channels):
             raise MismatchError(
                 f"encoder 'timm' with pretrained weights needs images of 1 or {channels} channels, got "
@@ -45,8 +45,8 @@ def encoder(recipe: Timm, image_shape: ImageShape, *, filled: bool = True) -> nn
     empty = recipe if filled else recipe.model_copy(update={"pretrained": False})
     try:
         net = _net(empty, channels)
-        if state is not None:
-            _lay(net, state, config, recipe)
+        if checkpoint is not None:
+            _lay(net, checkpoint, config, recipe)
         size = _size(recipe, net, channels, image_shape, config)
     except MismatchError:
         if recipe.pretrained or channels != 1:
@@ -139,28 +139,29 @@ def _first_layers(config: dict[str, Any]) -> Sequence[str]:
     return (first,) if isinstance(first, str) else tuple(first)
 
 
-def _channels(state: State | None, config: dict[str, Any]) -> int:
+def _channels(checkpoint: Checkpoint | None, config: dict[str, Any]) -> int:
     """The channels that pretrained weights were trained for."""
-    for name in _first_layers(config):
-        weight = (state or {}).get(f"{name}.weight")
-        if weight is not None and weight.ndim == 4:
-            return int(weight.shape[1])
+    tensors = {} if checkpoint is None else checkpoint.tensors
+    for first in _first_layers(config):
+        for name, weight in tensors.items():
+            if f".{name}".endswith(f".{first}.weight") and weight.ndim == 4:
+                return int(weight.shape[1])
     return int((config.get("input_size") or (3,))[0])
 
 
-def _lay(net: nn.Module, state: State, config: dict[str, Any], recipe: Timm) -> None:
-    """Load `state` into `net`, converted by the model's own filter if names or sizes differ."""
-    own = net.state_dict()
-    same = all(name in state and state[name].shape == item.shape for name, item in own.items())
-    translate = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
-    if not same and translate is not None:
+def _lay(net: nn.Module, checkpoint: Checkpoint, config: dict[str, Any], recipe: Timm) -> None:
+    """Lay `checkpoint` into `net`, translated by the model's own filter where names or sizes differ."""
+    own_filter = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+
+    def translate(state: State) -> State:
         try:
-            state = translate(dict(state), net)
+            return dict(own_filter(dict(state), net)) if own_filter is not None else state
         except Exception:  # noqa: BLE001 - made for its own checkpoints; what follows says what does not fit
-            state = dict(state)
+            return state
+
     classifier = config.get("classifier") or ()
     classifiers = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    lay_into(net, state, classifiers, str(recipe.pretrained), recipe.model)
+    lay_into(net, checkpoint, classifiers, recipe.model, recipe.checkpoint_prefix, translate)
 
 
 def _size(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pairbench import MismatchError, SpecError
-from pairbench_backbones.checkpoints import lay_into, read_state
+from pairbench_backbones.checkpoints import lay_into, read_checkpoint
 from pairbench_backbones.downloads import downloading
 from pairbench_backbones.naming import is_entry, unknown_model
 
@@ -44,8 +44,8 @@ def encoder(recipe: Torchvision, image_shape: ImageShape, *, filled: bool = True
     classifier = _without_classifier(net)
     if isinstance(recipe.pretrained, str) and recipe.pretrained and not is_entry(recipe.pretrained):
         if filled:
-            state = read_state(recipe.pretrained)
-            lay_into(net, state, (classifier, *AUXILIARY), recipe.pretrained, recipe.model)
+            checkpoint = read_checkpoint(recipe.pretrained)
+            lay_into(net, checkpoint, (classifier, *AUXILIARY), recipe.model, recipe.checkpoint_prefix)
         if hasattr(net, "transform_input"):
             # These two were trained with a different scale, and convert from ImageNet's themselves.
             net.transform_input = True

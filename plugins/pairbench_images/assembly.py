@@ -18,6 +18,7 @@ from pairbench_images.drawing import drawn, mapped
 from pairbench_images.files import Contents, contents
 from pairbench_images.naming import Split
 from pairbench_images.options import ImagePairs
+from pairbench_images.repeats import told_twice
 from pairbench_images.splitting import Sharing, Usable, split_pairs
 from pairbench_images.table import Table
 
@@ -110,6 +111,7 @@ def _prepared(dataset: TablePairs, _key: str) -> Prepared:
     screened = screen(dataset, table)
     rows, unusable, pool = screened.rows, screened.unusable, screened.pool
     notes = list(table.notes)
+    notes += told_bits(dataset, table, pool)
     images = rows[table.pairs]
     kept = np.flatnonzero((images >= 0).all(axis=1))
     if unusable:
@@ -121,6 +123,7 @@ def _prepared(dataset: TablePairs, _key: str) -> Prepared:
         raise DataError(f"{table.source}: no pair can be used. {reasons(table, unusable)}. Fix the files.")
     usable = Usable(table, kept, images[kept], screened.digests)
     split, more = split_pairs(usable, dataset.sharing)
+    more += told_twice(usable, dataset.task)
     classes = np.full(len(pool.hashes), -1, dtype=np.int64)
     known = np.flatnonzero((table.classes >= 0) & (rows >= 0))
     classes[rows[known]] = table.classes[known]
@@ -230,6 +233,17 @@ def _of_two_classes(table: Table, decoded: Decoded) -> dict[int, str]:
         if table.classes[other] != table.classes[file]:
             found[file] = f"is the same picture as {table.where(other)}, which has a different class"
     return found
+
+
+def told_bits(dataset: ImagePairs, table: Table, pool: pools.Pool) -> list[str]:
+    """A note where 16-bit files use so few bits that most of their grey levels are lost."""
+    used = max(9, pool.largest_value.bit_length())
+    if not pool.largest_value or used >= dataset.bits:
+        return []
+    return [
+        f"{table.source}: the largest value of the 16-bit images is {pool.largest_value}, so they are dark and have "
+        f"few grey levels: set dataset.bits={used} to use the whole range"
+    ]
 
 
 def told_unusable(count: int, total: int) -> str:

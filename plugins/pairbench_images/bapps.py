@@ -12,10 +12,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pairbench import DataError, NonNegativeInt, PairTask, printable
+from pairbench import DataError, NonNegativeInt, PairTask, UnusableError, open_regular, printable
 from pairbench_images.assembly import TablePairs
 from pairbench_images.decoding import SUFFIXES
-from pairbench_images.files import OutsideError, Root, UnusableError, opened
+from pairbench_images.files import OutsideError, Root
 from pairbench_images.naming import named, natural, nearest
 from pairbench_images.options import Side
 from pairbench_images.splitting import TEST, TRAIN, Sharing
@@ -42,6 +42,7 @@ class Bapps(TablePairs):
 
     name = "bapps"
     locations: ClassVar[tuple[str, ...]] = ("path",)
+    own_files: ClassVar[bool] = True
     path: Annotated[str, Field(min_length=1)]
     image_size: Side | tuple[Side, Side] = 64
     train_subsets: tuple[str, ...] | None = None
@@ -71,12 +72,13 @@ class Bapps(TablePairs):
                 found += _triplets(folder, f"{name}/{subset}", split)
         if not found:
             raise DataError(f"{printable(str(folder), 200)} has no triplets. Fix dataset.path or the subsets.")
-        root = Root(folder)
+        root = Root(folder, self.links)
         try:
             paths = [root.inside(name) for triplet in found for name in triplet.images]
             judges = [root.inside(triplet.judge) for triplet in found]
         except OutsideError as error:
-            raise DataError(f"a file of {printable(str(folder), 200)} {error}. Copy it into the folder.") from None
+            fix = error.fix or "Copy it into the folder."
+            raise DataError(f"a file of {printable(str(folder), 200)} {error}. {fix}") from None
         return _table(tuple(found), tuple(paths), tuple(judges))
 
 
@@ -172,7 +174,7 @@ def _judged(path: str, name: str) -> float:
     import numpy as np
 
     try:
-        with opened(path) as stream:
+        with open_regular(path) as stream:
             data = stream.read(_JUDGE_BYTES + 1)
         if len(data) > _JUDGE_BYTES:
             raise ValueError("too large for one number")

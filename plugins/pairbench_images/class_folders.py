@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pairbench import DataError, printable
 from pairbench_images.decoding import SUFFIXES
-from pairbench_images.files import OutsideError, Root
+from pairbench_images.files import Links, OutsideError, Root
 from pairbench_images.naming import named, natural
 from pairbench_images.table import SPLIT_NAMES, Table
 
@@ -31,7 +31,7 @@ def class_names(path: str) -> list[str]:
     return sorted(names, key=natural)
 
 
-def listing(path: str, classes: list[str]) -> Table:
+def listing(path: str, classes: list[str], links: Links = "inside") -> Table:
     """All images in the class folders, as a table with one file per row.
 
     Raises:
@@ -42,7 +42,7 @@ def listing(path: str, classes: list[str]) -> Table:
     folder = Path(path).expanduser()
     top = _folders(folder)
     splits = _splits(top)
-    root = Root(folder)
+    root = Root(folder, links)
     number = {name: place for place, name in enumerate(classes)}
     names, paths, labels, parts, ignored = list[str](), list[str](), list[int](), list[int](), 0
     for split in sorted(splits, key=lambda name: SPLIT_NAMES[name.lower()]) or [""]:
@@ -56,7 +56,8 @@ def listing(path: str, classes: list[str]) -> Table:
                 try:
                     paths.append(root.inside(relative))
                 except OutsideError as error:
-                    raise DataError(f"{printable(relative, 120)} {error}. Copy it into the folder.") from None
+                    fix = error.fix or "Copy it into the folder."
+                    raise DataError(f"{printable(relative, 120)} {error}. {fix}") from None
                 names.append(relative)
                 labels.append(number[name])
                 parts.append(SPLIT_NAMES[split.lower()] if split else 0)
@@ -64,7 +65,14 @@ def listing(path: str, classes: list[str]) -> Table:
     if not names:
         raise DataError(f"{source}: no image in the class folders. Expected files such as .png and .jpg.")
     content = hashlib.sha256("\0".join([*classes, "", *names]).encode("utf-8", "surrogateescape"))
-    note = f"{source}: files without an image suffix are ignored ({ignored})"
+    notes = []
+    if ignored:
+        notes.append(f"{source}: files without an image suffix are ignored ({ignored})")
+    if loose := _loose(folder, [top[split] for split in splits]):
+        notes.append(
+            f"{source}: {loose} {'images lie' if loose > 1 else 'image lies'} beside the class folders, belong to no "
+            "class, and are not used"
+        )
     return Table(
         source=source,
         names=names,
@@ -76,8 +84,17 @@ def listing(path: str, classes: list[str]) -> Table:
         split=np.array(parts) if splits else None,
         group=None,
         content=content.hexdigest(),
-        notes=(note,) if ignored else (),
+        notes=tuple(notes),
         counted="",
+    )
+
+
+def _loose(folder: Path, splits: list[Path]) -> int:
+    """How many images lie where class folders are expected: in the folder itself, or in those of its splits."""
+    return sum(
+        entry.is_file() and not entry.name.startswith(".") and Path(entry.name).suffix.lower() in SUFFIXES
+        for place in (folder, *splits)
+        for entry in os.scandir(place)
     )
 
 

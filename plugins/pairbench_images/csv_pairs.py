@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pairbench import NonNegativeInt, PairTask, PositiveInt
+from pairbench import DELIMITERS, NonNegativeInt, PairList, PairTask, PositiveInt, read_pair_list
 from pairbench_images.assembly import TablePairs
+from pairbench_images.files import Links
 from pairbench_images.listing import Columns, known_table, read
 from pairbench_images.naming import TaskKind
-from pairbench_images.records import DELIMITERS
 from pairbench_images.splitting import TEST_SHARE, VALIDATION_SHARE, Sharing
 from pairbench_images.table import Table
 
@@ -57,6 +57,7 @@ class CsvPairs(TablePairs):
 
     name = "csv"
     locations: ClassVar[tuple[str, ...]] = ("path", "root")
+    own_files: ClassVar[bool] = True
     path: Text
     root: Text | None = None
     kind: TaskKind = Field(default="verification", alias="task")
@@ -100,6 +101,16 @@ class CsvPairs(TablePairs):
         """How pairs are assigned to splits if the file does not say."""
         return Sharing(self.validation_share, self.test_share, self.split_seed, self.across_splits)
 
+    def pair_list(self, path: Path) -> PairList:
+        """The pairs that a CSV file like this one lists, for a trained model to answer."""
+        return read_pair_list(
+            path,
+            self.task.views,
+            columns=(self.first, self.second, self.third),
+            delimiter=DELIMITERS[self.delimiter],
+            root=Path(self.root).expanduser() if self.root else None,
+        )
+
     def table(self) -> Table:
         """The content of the CSV file; cached until it changes."""
         path = Path(self.path).expanduser()
@@ -111,7 +122,8 @@ class CsvPairs(TablePairs):
             group=self.group,
             classes=(self.first_class, self.second_class, self.third_class)[: self.task.views],
         )
-        return known_table(_table, root, path, DELIMITERS[self.delimiter], root, columns, self.task, changed(path))
+        delimiter = DELIMITERS[self.delimiter]
+        return known_table(_table, root, self.links, path, delimiter, columns, self.task, changed(path))
 
 
 def changed(path: Path) -> tuple[int, int, int]:
@@ -125,6 +137,12 @@ def changed(path: Path) -> tuple[int, int, int]:
 
 @functools.lru_cache(maxsize=1)
 def _table(
-    path: Path, delimiter: str, root: Path, columns: Columns, task: PairTask, _changed: tuple[int, int, int]
+    root: Path,
+    links: Links,
+    path: Path,
+    delimiter: str,
+    columns: Columns,
+    task: PairTask,
+    _changed: tuple[int, int, int],
 ) -> Table:
-    return read(path, delimiter, root, columns, task)
+    return read(path, delimiter, root, links, columns, task)

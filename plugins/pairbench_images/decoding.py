@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pairbench import IMAGE_FORMATS, DataError, fitted, printable
-from pairbench_images.files import UnusableError, opened
+from pairbench import IMAGE_FORMATS, DataError, UnusableError, fitted, is_16_bit, open_regular, printable
 from pairbench_images.naming import Resize
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image as Picture
 
 # fmt: off
 SUFFIXES = frozenset({
@@ -31,19 +31,28 @@ LARGE_PIXELS = 8_000_000
 
 @dataclass(frozen=True)
 class Decoding:
-    """The target of decoding: shape (C, H, W), how to resize, and the limit on pixels before resizing."""
+    """What every image becomes: shape (C, H, W), and how it gets there.
+
+    max_pixels: the most pixels that it may have before.
+    bits: how many bits the values of 16-bit files use.
+    """
 
     shape: tuple[int, int, int]
     resize: Resize
     max_pixels: int
+    bits: int = 16
 
 
 class Decoder:
-    """Decodes files, if necessary in several threads; use it inside `guarded`."""
+    """Decodes files, from several threads if need be; use it inside `guarded`.
+
+    largest_value: of all pixels of 16-bit files so far; 0 where there were none.
+    """
 
     def __init__(self, how: Decoding) -> None:
         self.how = how
-        self._large = threading.Lock()
+        self.largest_value = 0
+        self._large, self._values = threading.Lock(), threading.Lock()
 
     def __call__(self, path: str) -> NDArray[np.uint8]:
         """The pixels (C, H, W) of the image at `path`.
@@ -55,14 +64,14 @@ class Decoder:
 
         how = self.how
         try:
-            with opened(path) as stream, Image.open(stream, formats=IMAGE_FORMATS) as image:
+            with open_regular(path) as stream, Image.open(stream, formats=IMAGE_FORMATS) as image:
                 pixels = image.width * image.height
                 if pixels > how.max_pixels:
                     raise Image.DecompressionBombError
                 if pixels > LARGE_PIXELS:
                     with self._large:
-                        return fitted(image, how.shape, how.resize)
-                return fitted(image, how.shape, how.resize)
+                        return self._fitted(image)
+                return self._fitted(image)
         except UnusableError:
             raise
         except DataError as error:
@@ -75,6 +84,15 @@ class Decoder:
             raise UnusableError("is too large for the memory of this machine") from error
         except Exception as error:  # Pillow raises nearly anything over a damaged file.
             raise UnusableError(f"cannot be decoded ({printable(str(error) or type(error).__name__, 100)})") from error
+
+    def _fitted(self, image: Picture) -> NDArray[np.uint8]:
+        if is_16_bit(image):
+            import numpy as np
+
+            value = int(np.asarray(image).max())
+            with self._values:
+                self.largest_value = max(self.largest_value, value)
+        return fitted(image, self.how.shape, self.how.resize, self.how.bits)
 
 
 @contextmanager

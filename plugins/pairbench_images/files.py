@@ -11,33 +11,41 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from io import BufferedReader
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
-from pairbench import printable, tell_progress
+from pairbench import UnusableError, name_on_disk, open_regular, tell_progress, why_unusable
 from pairbench_images import cache
 from pairbench_images.naming import cores
 
-MAX_BYTES = 2**30
 # A file that changed this recently may change again without a visible change of its times.
 _SETTLED_NS = 2 * 10**9
 _AT_ONCE = 512
-
-
-class UnusableError(Exception):
-    """A file that cannot be used; the message is a short reason."""
+Links = Literal["inside", "owned"]
 
 
 class OutsideError(Exception):
-    """A path that leads out of its folder; the message says how."""
+    """A path that leads out of its folder; the message says how.
+
+    fix: what to do about it, in a sentence; "" where the reader of the list knows better.
+    """
+
+    def __init__(self, what: str, fix: str = "") -> None:
+        super().__init__(what)
+        self.fix = fix
 
 
 class Root:
-    """A folder that no path may leave, even through symbolic links."""
+    """A folder that no path leads out of, symbolic links followed.
 
-    def __init__(self, folder: str | Path) -> None:
+    links: "inside" refuses a link that leads outside; "owned" follows those that belong to the user who runs this, as
+        the links of DVC and git-annex do.
+    """
+
+    def __init__(self, folder: str | Path, links: Links = "inside") -> None:
         self.folder = os.path.realpath(folder)
+        self.links = links
         self._parents: dict[str, str] = {}
 
     def inside(self, name: str) -> str:
@@ -48,9 +56,9 @@ class Root:
         """
         if name[:1] in ("/", "\\") or name[1:2] == ":":
             raise OutsideError("is an absolute path")
-        parts = name.replace("\\", "/").split("/")
-        if ".." in parts:
+        if ".." in name.replace("\\", "/").split("/"):
             raise OutsideError("has '..' in it")
+        name = name_on_disk(self.folder, name)
         parent, _, last = f"{self.folder}/{name}".rpartition("/")
         if parent not in self._parents:
             self._parents[parent] = os.path.realpath(parent)
@@ -58,47 +66,22 @@ class Root:
         with suppress(OSError, ValueError):
             if stat.S_ISLNK(os.lstat(path).st_mode):
                 path = os.path.realpath(path)
-        if path != self.folder and not path.startswith(self.folder.rstrip("/") + "/"):
-            raise OutsideError("leads outside by a symbolic link")
+        inside = path == self.folder or path.startswith(self.folder.rstrip("/") + "/")
+        if not inside and not (self.links == "owned" and self._owned(name)):
+            whose = "" if self.links == "inside" else " that is not yours"
+            fix = "Set dataset.links=owned to follow links that are yours, or set dataset.root." if not whose else ""
+            raise OutsideError(f"leads outside by a symbolic link{whose}", fix)
         return path
 
-
-def opened(path: str) -> BufferedReader:
-    """The regular file at `path`, opened for reading; never blocks on a pipe or a device.
-
-    Raises:
-        UnusableError: there is no such file, it is no regular file, or it is not readable.
-    """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        # Checked also before opening, since opening a device may have side effects.
-        _check(Path(path).stat())
-        handle = os.open(path, flags | getattr(os, "O_NOCTTY", 0))
-    except (OSError, ValueError) as error:
-        raise UnusableError(_reason(error)) from error
-    try:
-        _check(os.fstat(handle))
-    except BaseException:
-        os.close(handle)
-        raise
-    return os.fdopen(handle, "rb")
-
-
-def _check(info: os.stat_result) -> None:
-    if not stat.S_ISREG(info.st_mode):
-        raise UnusableError("is a folder" if stat.S_ISDIR(info.st_mode) else "is not a regular file")
-    if info.st_size > MAX_BYTES:
-        raise UnusableError(f"has more than {MAX_BYTES // 2**20} MiB")
-    if not info.st_size:
-        raise UnusableError("is empty")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return "is missing"
-    if isinstance(error, PermissionError):
-        return "is not readable"
-    return printable(getattr(error, "strerror", None) or str(error), 80)
+    def _owned(self, name: str) -> bool:
+        """Whether each link on the way to `name` belongs to this user."""
+        path = self.folder
+        for part in name.split("/"):
+            path = f"{path}/{part}"
+            info = os.lstat(path)
+            if stat.S_ISLNK(info.st_mode) and info.st_uid != os.geteuid():
+                return False
+        return True
 
 
 @dataclass
@@ -147,13 +130,13 @@ def _digest(path: str, known: tuple[Stamp, bytes] | None) -> _Answer:
     try:
         if known and _stamp(Path(path).stat()) == known[0]:
             return _Answer(path, known[1])
-        with opened(path) as stream:
+        with open_regular(path) as stream:
             stamp = _stamp(os.fstat(stream.fileno()))
             return _Answer(path, hashlib.file_digest(stream, _blake).digest(), stamp)
     except UnusableError as error:
         return _Answer(path, reason=str(error))
     except (OSError, ValueError) as error:
-        return _Answer(path, reason=_reason(error))
+        return _Answer(path, reason=why_unusable(error))
 
 
 def _blake() -> hashlib.blake2b:

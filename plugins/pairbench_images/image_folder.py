@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from pairbench import SPLITS, DataError, NonNegativeInt, PairPool, PairTask, PositiveInt, tell_note
-from pairbench_images.assembly import checked_key, is_decoded, reasons, screen, told_unusable, view_of
+from pairbench_images.assembly import checked_key, is_decoded, reasons, screen, told_bits, told_unusable, view_of
 from pairbench_images.class_folders import class_names, listing
 from pairbench_images.class_splits import Images, split_images
 from pairbench_images.csv_pairs import OUTCOMES, Share
@@ -45,6 +45,7 @@ class ImageFolder(ImagePairs):
 
     name = "image_folder"
     locations: ClassVar[tuple[str, ...]] = ("path",)
+    own_files: ClassVar[bool] = True
     path: Annotated[str, Field(min_length=1)]
     kind: Literal["verification", "ordering"] = Field(default="verification", alias="task")
     num_classes: PositiveInt | None = None
@@ -110,7 +111,7 @@ class ImageFolder(ImagePairs):
                 f"dataset.num_classes={self.num_classes}: expected {len(names)}, the class folders in dataset.path. "
                 f"Set dataset.num_classes={len(names)}."
             )
-        return listing(self.path, names)
+        return listing(self.path, names, self.links)
 
 
 @functools.lru_cache(maxsize=1)
@@ -120,7 +121,7 @@ def _prepared(dataset: ImageFolder, _key: str) -> Images:
     table = dataset._table()
     names = class_names(dataset.path)
     screened = screen(dataset, table)
-    notes = list(table.notes)
+    notes = [*table.notes, *told_bits(dataset, table, screened.pool)]
     if screened.unusable:
         notes.append(
             f"{table.source}: {told_unusable(len(screened.unusable), len(table.paths))} and are skipped "

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairbench import DataError, PairTask, printable
-from pairbench_images.files import OutsideError, Root
+from pairbench import CsvRecords, DataError, PairTask, printable
+from pairbench_images.files import Links, OutsideError, Root
 from pairbench_images.naming import named, natural
-from pairbench_images.records import Records
 from pairbench_images.table import SPLIT_NAMES, Table, label_of, labels_expected
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+# Of a file whose class is not known.
+UNKNOWN = ("", "-1")
 
 
 @dataclass(frozen=True)
@@ -44,24 +47,24 @@ class _Files:
     places: dict[str, int] = field(default_factory=dict)
     classes: dict[int, tuple[str, int]] = field(default_factory=dict)
 
-    def place(self, name: str, records: Records) -> int:
+    def place(self, name: str, records: CsvRecords) -> int:
         if name not in self.places:
-            if not name.strip():
+            if not name:
                 raise records.wrong("no file name: expected the path of an image.")
             try:
                 path = self.root.inside(name)
             except OutsideError as error:
                 raise records.wrong(
                     f"{named(name)} {error}: expected a path inside {printable(self.root.folder, 120)}.",
-                    "Change the path, or set dataset.root.",
+                    error.fix or "Change the path, or set dataset.root.",
                 ) from None
             self.places[name] = len(self.names)
             self.names.append(name)
             self.paths.append(path)
         return self.places[name]
 
-    def set_class(self, place: int, text: str, records: Records) -> None:
-        if not text:
+    def set_class(self, place: int, text: str, records: CsvRecords) -> None:
+        if text in UNKNOWN:
             return
         before, row = self.classes.setdefault(place, (text, records.row))
         if before != text:
@@ -71,10 +74,18 @@ class _Files:
             )
 
 
-Judge = Callable[[list[str], Records], float | None]
+Judge = Callable[[list[str], CsvRecords], float | None]
 
 
-def read(path: Path, delimiter: str, root: Path, columns: Columns, task: PairTask, judge: Judge | None = None) -> Table:
+def read(
+    path: Path,
+    delimiter: str,
+    root: Path,
+    links: Links,
+    columns: Columns,
+    task: PairTask,
+    judge: Judge | None = None,
+) -> Table:
     """The table of pairs in a CSV file.
 
     judge: computes the target of a record if there is no label column; None skips the record.
@@ -84,8 +95,8 @@ def read(path: Path, delimiter: str, root: Path, columns: Columns, task: PairTas
     """
     import numpy as np
 
-    records = Records(path, delimiter)
-    files = _Files(Root(root))
+    records = CsvRecords(path, delimiter)
+    files = _Files(Root(root, links))
     pairs, rows, splits, groups = array("q"), array("q"), array("b"), array("q")
     labels = array("d")
     group_places: dict[str, int] = {}
@@ -95,7 +106,7 @@ def read(path: Path, delimiter: str, root: Path, columns: Columns, task: PairTas
         target = judge(fields, records) if judge else _label(fields[found.label], records, task)
         if target is None:
             continue
-        places = [files.place(fields[column], records) for column in found.images]
+        places = [files.place(fields[column].strip(), records) for column in found.images]
         pairs.extend(places)
         for place, column in zip(places, found.classes, strict=True):
             if column is not None:
@@ -127,21 +138,21 @@ def read(path: Path, delimiter: str, root: Path, columns: Columns, task: PairTas
     )
 
 
-def known_table(table: Any, root: Path, *arguments: Any) -> Table:
+def known_table(table: Any, root: Path, links: Links, *arguments: Any) -> Table:
     """What the cached function `table` gives, recomputed if a file's link in `root` has changed.
 
     Raises:
         DataError: the list is wrong.
     """
-    found: Table = table(*arguments)
-    place = Root(root)
+    found: Table = table(root, links, *arguments)
+    place = Root(root, links)
     try:
         same = all(place.inside(name) == path for name, path in zip(found.names, found.paths, strict=True))
     except OutsideError:
         same = False
     if not same:
         table.cache_clear()
-        found = table(*arguments)
+        found = table(root, links, *arguments)
     return found
 
 
@@ -156,7 +167,7 @@ class _Places:
     classes: list[int | None]
 
 
-def _places(records: Records, columns: Columns, task: PairTask) -> _Places:
+def _places(records: CsvRecords, columns: Columns, task: PairTask) -> _Places:
     options = ("first", "second", "third")
     images: list[Any] = [records.column(name, option) for name, option in zip(columns.images, options, strict=False)]
     label: Any = records.column(columns.label, "label")
@@ -171,14 +182,14 @@ def _places(records: Records, columns: Columns, task: PairTask) -> _Places:
     return _Places(images, label, split, group, classes)
 
 
-def _label(text: str, records: Records, task: PairTask) -> float:
+def _label(text: str, records: CsvRecords, task: PairTask) -> float:
     label = label_of(text, task)
     if label is None:
         raise records.wrong(f"label {named(text)} is wrong: expected {labels_expected(task)}.")
     return label
 
 
-def _split(text: str, records: Records) -> int:
+def _split(text: str, records: CsvRecords) -> int:
     number = SPLIT_NAMES.get(text.strip().lower())
     if number is None:
         raise records.wrong(f"split {named(text)} is wrong: expected train, validation or test.")
@@ -186,7 +197,7 @@ def _split(text: str, records: Records) -> int:
 
 
 def _classes(
-    files: _Files, records: Records, found: _Places, task: PairTask
+    files: _Files, records: CsvRecords, found: _Places, task: PairTask
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """The class of each file, and notes to report."""
     import numpy as np
@@ -198,23 +209,30 @@ def _classes(
         return classes, (note,) if given else ()
     texts = {text for text, _ in files.classes.values()}
     numbers = _numbers(texts, task.num_classes, records)
-    for place, (text, row) in files.classes.items():
-        if text not in numbers:
-            records.row = row
-            raise records.wrong(
-                f"class {named(text)} is wrong: expected a whole number from 0 to {task.num_classes - 1}.",
-                "Fix that row or dataset.num_classes.",
-            )
+    for place, (text, _) in files.classes.items():
         classes[place] = numbers[text]
+    if _are_ids(texts) and any(number != int(text) for text, number in numbers.items()):
+        shown = sorted(texts, key=int)
+        told = f"{', '.join(shown[:3])}{', ...' if len(shown) > 3 else ''}"
+        return classes, (f"{records.name}: the class ids {told} stand for classes 0 to {len(shown) - 1}",)
     return classes, ()
 
 
-def _numbers(texts: set[str], most: int, records: Records) -> dict[str, int]:
-    """The index of each class: as written, or, for names, its position in natural order."""
-    if all(text.isdecimal() and text.isascii() for text in texts):
-        return {text: int(text) for text in texts if len(text) < 10 and int(text) < most}
+def _are_ids(texts: set[str]) -> bool:
+    return all(text.isdecimal() and text.isascii() and len(text) < 19 for text in texts)
+
+
+def _numbers(texts: set[str], most: int, records: CsvRecords) -> dict[str, int]:
+    """The number of each class: as written where all are below `most`, else their place in order.
+
+    Raises:
+        DataError: there are more than `most`.
+    """
+    ids = _are_ids(texts)
+    if ids and all(int(text) < most for text in texts):
+        return {text: int(text) for text in texts}
     if len(texts) > most:
         raise DataError(
             f"{records.name} names {len(texts)} classes: expected at most {most}. Set dataset.num_classes={len(texts)}."
         )
-    return {text: number for number, text in enumerate(sorted(texts, key=natural))}
+    return {text: number for number, text in enumerate(sorted(texts, key=int if ids else natural))}

@@ -8,13 +8,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pairbench import NonNegativeInt, PairTask
+from pairbench import CsvRecords, NonNegativeInt, PairTask
 from pairbench_images.assembly import TablePairs
 from pairbench_images.csv_pairs import changed
+from pairbench_images.files import Links
 from pairbench_images.listing import Columns, known_table, read
 from pairbench_images.naming import named
 from pairbench_images.options import Side
-from pairbench_images.records import Records
 from pairbench_images.splitting import Sharing
 from pairbench_images.table import Table
 
@@ -35,6 +35,7 @@ class Nights(TablePairs):
 
     name = "nights"
     locations: ClassVar[tuple[str, ...]] = ("path",)
+    own_files: ClassVar[bool] = True
     path: Annotated[str, Field(min_length=1)]
     image_size: Side | tuple[Side, Side] = 224
     min_votes: NonNegativeInt = 6
@@ -53,12 +54,15 @@ class Nights(TablePairs):
     def table(self) -> Table:
         """The content of data.csv; cached until it changes."""
         file = Path(self.path).expanduser() / "data.csv"
-        return known_table(_table, file.parent, file, self.task, self.min_votes, changed(file))
+        place = (file.parent, self.links)
+        return known_table(_table, *place, file, self.task, self.min_votes, changed(file))
 
 
 @functools.lru_cache(maxsize=1)
-def _table(file: Path, task: PairTask, min_votes: int, _changed: tuple[int, int, int]) -> Table:
-    return read(file, ",", file.parent, COLUMNS, task, _Judge(min_votes))
+def _table(
+    root: Path, links: Links, file: Path, task: PairTask, min_votes: int, _changed: tuple[int, int, int]
+) -> Table:
+    return read(file, ",", root, links, COLUMNS, task, _Judge(min_votes))
 
 
 class _Judge:
@@ -68,7 +72,7 @@ class _Judge:
         self._min_votes = min_votes
         self._columns: tuple[int | None, int | None, int | None] | None = None
 
-    def __call__(self, fields: list[str], records: Records) -> float | None:
+    def __call__(self, fields: list[str], records: CsvRecords) -> float | None:
         if self._columns is None:
             self._columns = (
                 records.column("right_vote", "right_vote"),
@@ -88,7 +92,7 @@ class _Judge:
         return right / (left + right)
 
 
-def _number(text: str, column: str, records: Records) -> float:
+def _number(text: str, column: str, records: CsvRecords) -> float:
     try:
         value = float(text)
     except ValueError:

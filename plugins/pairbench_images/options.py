@@ -8,6 +8,7 @@ from pydantic import Field
 
 from pairbench import PairDataset, PositiveInt, fitted
 from pairbench_images.decoding import Decoding
+from pairbench_images.files import Links
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +40,15 @@ class ImagePairs(PairDataset):
         "and the results say how many.",
     )
 
+    links: Links = Field(
+        default="inside",
+        description="inside refuses symbolic links that lead out of the folder; owned follows those that are yours, as "
+        "the links of DVC and git-annex are.",
+    )
+    bits: Annotated[int, Field(ge=9, le=16)] = Field(
+        default=16, description="the bits that 16-bit files use: 12 for a 12-bit sensor, whose largest value is 4095."
+    )
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image."""
@@ -48,8 +58,13 @@ class ImagePairs(PairDataset):
     @property
     def decoding(self) -> Decoding:
         """How its files are decoded."""
-        return Decoding(self.image_shape, self.resize, self.max_pixels)
+        return Decoding(self.image_shape, self.resize, self.max_pixels, self.bits)
 
     def pixels(self, image: Image) -> NDArray[np.uint8]:
         """Any picture as an image like those of this dataset's pool, (C, H, W) uint8."""
-        return fitted(image, self.image_shape, self.resize)
+        return fitted(image, self.image_shape, self.resize, self.bits)
+
+    @property
+    def largest_image(self) -> int:
+        """What `max_pixels` says, for the images that a trained model is asked about too."""
+        return self.max_pixels

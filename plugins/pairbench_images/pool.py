@@ -22,17 +22,16 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
-from pairbench import StoreError, tell_note, tell_progress
+from pairbench import StoreError, UnusableError, refuse_exhaustion, tell_note, tell_progress
 from pairbench_images import cache
 from pairbench_images.decoding import Decoder, Decoding, guarded
-from pairbench_images.files import UnusableError
 from pairbench_images.naming import cores
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SCHEMA = 2
+SCHEMA = 3
 HASH_BYTES = 16
 _CHUNK_BYTES = 4 * 2**20
 
@@ -47,12 +46,14 @@ class Pool:
 
     hashes: (P, 16) uint8, of the pixels of each image.
     unusable: the reason of each image that could not be decoded, by its row.
+    largest_value: of all pixels of 16-bit files; 0 where there are none.
     """
 
     folder: Path
     shape: tuple[int, int, int]
     hashes: NDArray[np.uint8]
     unusable: dict[int, str]
+    largest_value: int
 
     def view(self, rows: NDArray[np.int64]) -> Path:
         """A .npy file (len(rows), C, H, W) of the images `rows`, each of them checked against its hash.
@@ -71,6 +72,7 @@ class Pool:
         except FileNotFoundError:
             self._write_view(file, rows)
         except (DamagedError, OSError) as error:
+            refuse_exhaustion(error)
             tell_note(f"cached images in {file} were damaged ({error}): written again")
             self._write_view(file, rows)
         return file
@@ -127,6 +129,7 @@ def decoded(paths: Sequence[str], digests: Sequence[bytes], how: Decoding) -> Po
     except FileNotFoundError:
         pass
     except (DamagedError, OSError) as error:
+        refuse_exhaustion(error)
         discard(folder, str(error))
     place = cache.made(folder.parent)
     cache.sweep(place)
@@ -158,11 +161,12 @@ def _decode(paths: Sequence[str], how: Decoding, folder: Path, key: str) -> None
     import numpy as np
 
     unusable: dict[int, str] = {}
+    decoder = Decoder(how)
     black = bytes(_size(how.shape))
     with (folder / "images.npy").open("wb") as out, (folder / "hashes.npy").open("wb") as hashes:
         _write_header(out, (len(paths), *how.shape))
         _write_header(hashes, (len(paths), HASH_BYTES))
-        for row, answer in enumerate(_answers(paths, how)):
+        for row, answer in enumerate(_answers(paths, decoder)):
             if isinstance(answer, str):
                 unusable[row] = answer
             pixels = black if isinstance(answer, str) else np.ascontiguousarray(answer).tobytes()
@@ -176,13 +180,13 @@ def _decode(paths: Sequence[str], how: Decoding, folder: Path, key: str) -> None
         "count": len(paths),
         "hashes": _file_hash(folder / "hashes.npy"),
         "unusable": {str(row): reason for row, reason in unusable.items()},
+        "largest_value": decoder.largest_value,
     }
     (folder / "report.json").write_text(json.dumps(report | {"sum": _sum(report)}))
 
 
-def _answers(paths: Sequence[str], how: Decoding) -> Iterator[NDArray[np.uint8] | str]:
+def _answers(paths: Sequence[str], decoder: Decoder) -> Iterator[NDArray[np.uint8] | str]:
     """The pixels of each file in order, or why it has none; a few are decoded at once."""
-    decoder = Decoder(how)
 
     def decode(path: str) -> NDArray[np.uint8] | str:
         try:
@@ -191,7 +195,7 @@ def _answers(paths: Sequence[str], how: Decoding) -> Iterator[NDArray[np.uint8] 
             return str(error)
 
     threads = min(cores(), 16)
-    with guarded(how), ThreadPoolExecutor(threads) as executor:
+    with guarded(decoder.how), ThreadPoolExecutor(threads) as executor:
         waiting: deque[Future[NDArray[np.uint8] | str]] = deque()
         for path in paths:
             waiting.append(executor.submit(decode, path))
@@ -217,7 +221,9 @@ def _opened(folder: Path, count: int, shape: tuple[int, int, int]) -> Pool:
         hashes = np.load(folder / "hashes.npy", allow_pickle=False)
         images = (folder / "images.npy").stat().st_size
         unusable = {int(row): str(reason) for row, reason in report["unusable"].items()}
+        largest = int(report["largest_value"])
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, SyntaxError, TokenError, OSError) as error:
+        refuse_exhaustion(error)
         raise DamagedError(f"{type(error).__name__} over its report or hashes") from error
     if told != _sum(report) or report["count"] != count or report["shape"] != list(shape):
         raise DamagedError("its report has a wrong checksum")
@@ -227,7 +233,7 @@ def _opened(folder: Path, count: int, shape: tuple[int, int, int]) -> Pool:
         raise DamagedError("its hashes have a wrong checksum")
     if images <= count * _size(shape):
         raise DamagedError("its images are truncated")
-    return Pool(folder, shape, hashes, unusable)
+    return Pool(folder, shape, hashes, unusable, largest)
 
 
 def _check(file: Path, hashes: NDArray[np.uint8], shape: tuple[int, int, int]) -> None:

@@ -81,6 +81,12 @@ def split_pairs(usable: Usable, sharing: Sharing) -> tuple[NDArray[np.int64], li
             "split (dataset.across_splits=drop)"
         )
     _check_none_is_empty(split, usable, sharing)
+    if table.split is None and lost > len(split) // 2:
+        told = ", ".join(f"{int((split == part).sum())} {name}" for part, name in enumerate(SPLITS))
+        notes.append(
+            f"{table.source}: more than half of the pairs are left out, which leaves {told}: figures over so few pairs "
+            "say little. Add a column 'split' that keeps more of them"
+        )
     if table.split is None:
         told = ", ".join(f"{int((split == part).sum())} {name}" for part, name in enumerate(SPLITS))
         what = "image" if table.group is None else "group"

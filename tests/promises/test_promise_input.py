@@ -264,9 +264,9 @@ def test_what_is_wrong_with_data_is_one_line_before_anything_trains(
 @pytest.mark.parametrize("kind", ["folder", "pipe", "/dev/zero", "/dev/null", "missing", "a\0b", "empty"])
 def test_what_is_no_list_of_pairs_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
     from pairbench.errors import DataError
-    from pairbench.model.pair_tables import read_pairs
+    from pairbench.plugin.pair_list import read_pair_list
 
     file = unusual(tmp_path / "pairs.csv", kind)
     with pytest.raises(DataError) as caught:
-        read_pairs(tmp_path / kind if "\0" in kind else file, 2)
+        read_pair_list(tmp_path / kind if "\0" in kind else file, 2)
     assert len(str(caught.value).splitlines()) == 1
