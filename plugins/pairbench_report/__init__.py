@@ -13,7 +13,7 @@ from pairbench_report.losses import AuxClassification, CrossEntropy
 
 @pairbench.hookimpl
 def pairbench_components() -> list[type[pairbench.Component]]:
-    """The components of the report."""
+    """The report's parts."""
     return [
         MnistPairs,
         Mlp,

@@ -8,7 +8,7 @@ from pairbench_similarity import heads, losses, metric
 
 @pairbench.hookimpl
 def pairbench_components() -> list[type[pairbench.Component]]:
-    """The components of this plugin."""
+    """The parts of this plugin."""
     return [
         heads.Cosine,
         heads.Distance,
