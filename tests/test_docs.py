@@ -256,7 +256,7 @@ def test_the_plugin_of_the_readme_is_the_one_of_its_page_and_short() -> None:
     assert sum(1 for body in files.values() for line in body.splitlines() if line.strip()) < 25
 
 
-@pytest.mark.parametrize("ending", ["pairbench run encoder=deep_cnn head=concat_linear loss=aux", "pytest"])
+@pytest.mark.parametrize("ending", ["pairbench run encoder=deep_cnn head=concat_linear loss=aux", "pytest -n auto"])
 def test_the_readme_sets_up_in_one_line(ending: str) -> None:
     lines = [body.splitlines() for body in blocks(ROOT / "README.md", "sh")]
     chosen = [only for only in lines if only[0].startswith("python3 -m venv .venv && ") and only[0].endswith(ending)]

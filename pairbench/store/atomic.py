@@ -66,7 +66,7 @@ def name_first(draft: Path, path: Path) -> bool:
         if error.errno not in NO_LINKS:
             raise
     # No hard links here (some network and FAT file systems): writers take turns, and the first finds the name free.
-    with waiting_for(path.parent / ".lock"):
+    with waiting_for(path.parent / ".lock", required=True):
         if path.exists():
             return False
         draft.rename(path)

@@ -9,13 +9,17 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def waiting_for(path: Path) -> Iterator[None]:
+def waiting_for(path: Path, *, required: bool = False) -> Iterator[None]:
     """Wait for the lock on the file `path`, which is made where it is not there, and hold it within this block.
 
-    Where there are no locks (Windows, some file systems) nothing is waited for.
+    Args:
+        required: whether a file system without locks is an error; else nothing is waited for there, as on Windows.
+
+    Raises:
+        OSError: the file cannot be made, or there is no lock where one is required.
     """
     with path.open("a") as file:
-        with contextlib.suppress(ImportError, OSError):
+        with contextlib.suppress(ImportError, *(() if required else (OSError,))):
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)
