@@ -60,7 +60,10 @@ def plugin(tmp_path_factory) -> Path:
                                 if self.how == "hang": time.sleep(600)
                                 if self.how == "spoil":
                                     for path in Path(tempfile.gettempdir()).rglob("train/target.npy"):
-                                        path.write_bytes(path.read_bytes()[:-8] + bytes(8))
+                                        # Not in place: what another worker has mapped must not end under it.
+                                        draft = path.with_suffix(".spoilt")
+                                        draft.write_bytes(path.read_bytes()[:-8] + bytes(8))
+                                        draft.replace(path)
                                 if self.how == "greedy" and self not in USED:
                                     USED.append(self)
                                     if len(USED) > 1: raise MemoryError("the round before took it all")
