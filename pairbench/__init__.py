@@ -184,7 +184,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Names load on first use, so that `pairbench --help` pays for none of them.
+    # Names are imported on first use, so that `pairbench --help` imports none of them.
     if name not in _HOME_OF:
         raise AttributeError(f"module 'pairbench' has no attribute {name!r}")
     return getattr(import_module(f"pairbench.{_HOME_OF[name]}"), name)

@@ -1,4 +1,4 @@
-"""What a result depends on outside the config: machine, versions, threads, device."""
+"""Everything outside the config that a result depends on: machine, versions, threads, device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "llvmlite", "pairbench")
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """The number of CPU cores available to this process."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:
@@ -21,7 +21,7 @@ def cores() -> int:
 
 
 def user_cache() -> Path:
-    """The folder for what can be made anew: PAIRBENCH_CACHE, or pairbench's own in the user's cache."""
+    """The cache folder: PAIRBENCH_CACHE, else pairbench's folder in the user's cache."""
     own = os.environ.get("PAIRBENCH_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pairbench"
 
@@ -36,7 +36,7 @@ def package_version(name: str) -> str | None:
 
 @functools.cache
 def processor() -> str:
-    """The processor's name, as the system tells it."""
+    """The processor's name, as reported by the system."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""Every error that pairbench raises on purpose; each message is one line that says what is wrong and the mend."""
+"""Every error that pairbench raises on purpose; each message is one line: what is wrong, and how to fix it."""
 
 import errno
 
@@ -6,11 +6,11 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class PairbenchError(Exception):
-    """The root of all errors that pairbench raises on purpose."""
+    """The base class of all errors that pairbench raises on purpose."""
 
 
 class InputError(PairbenchError, ValueError):
-    """What the user asked for cannot be done as written; the command line exits with 2."""
+    """The input is wrong; the command line exits with code 2."""
 
 
 class SpecError(InputError):
@@ -18,7 +18,7 @@ class SpecError(InputError):
 
 
 class MismatchError(InputError):
-    """Two parts are each right but do not fit together; the message names the mend."""
+    """Two parts are each valid but do not fit together; the message says how to fix it."""
 
 
 class DataError(InputError):
@@ -30,7 +30,7 @@ class StoreError(PairbenchError):
 
 
 class WorkerError(PairbenchError):
-    """The process that trains could not be started or ended before its work was done."""
+    """A training process could not be started, or ended before it had finished."""
 
 
 def refuse_exhaustion(error: Exception) -> None:

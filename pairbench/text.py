@@ -12,7 +12,7 @@ _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 def printable(text: str, limit: int = 200) -> str:
     """`text` with control, bidirectional and unassigned characters replaced, cut to `limit` characters.
 
-    Spaces of other widths become plain ones, so that what is given back always `isprintable`.
+    Spaces of other widths become plain ones, so that the result always `isprintable`.
     """
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     if cut.isascii() and cut.isprintable():
@@ -39,7 +39,7 @@ def quoted(text: str) -> str:
 
 
 def _nearness(wrong: str, name: str) -> float:
-    """How alike two names are, from 0 to 1; one that holds the other, underscores aside, is near."""
+    """The similarity of two names, from 0 to 1; high if one contains the other, ignoring underscores."""
     first, second = (text[:60].lower().replace("_", "") for text in (wrong, name))
     alike = difflib.SequenceMatcher(None, first, second).ratio()
     holds = min(len(first), len(second)) >= 3 and (first in second or second in first)
@@ -47,7 +47,7 @@ def _nearness(wrong: str, name: str) -> float:
 
 
 def did_you_mean(wrong: str, names: Iterable[str]) -> str:
-    """A sentence that offers up to two near names, or all of them where none is near; starts with a space."""
+    """A sentence that suggests up to two similar names, or lists all if none is similar; starts with a space."""
     known = sorted(set(names))
     near = [name for name in sorted(known, key=lambda name: -_nearness(wrong, name)) if _nearness(wrong, name) >= 0.6]
     if near:
@@ -59,5 +59,5 @@ def did_you_mean(wrong: str, names: Iterable[str]) -> str:
 
 
 def unknown(what: str, wrong: str, names: Iterable[str]) -> SpecError:
-    """The error for a name that does not exist, with the nearest that do."""
+    """The error for an unknown name, with suggestions."""
     return SpecError(f"unknown {what} {quoted(wrong)}.{did_you_mean(wrong, names)}")

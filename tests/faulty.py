@@ -396,7 +396,7 @@ FAULTS: tuple[tuple[pairbench.Component, str, str], ...] = (
     (Changeable(), "recipe_is_a_value", "Use a tuple instead of a list"),
     (GrayOnly(), "embeddings_have_their_shape", "images (3, 3, 14, 14) raised RuntimeError"),
     (LargeOnly(), "embeddings_have_their_shape", "images (3, 1, 14, 14) raised RuntimeError: kernel larger than image"),
-    (Centred(), "examples_do_not_depend_on_neighbours", "with the examples beside it"),
+    (Centred(), "examples_do_not_depend_on_neighbours", "with the other examples in the batch"),
     (Unseeded(), "equal_seeds_give_equal_weights", "'2.weight' differs between two modules"),
     (Reseeding(), "different_seeds_give_different_weights", "Do not seed torch inside build"),
     (Unused(), "gradients_reach_every_parameter", "no gradient reaches 1.bias, 1.weight (2 of 4 parameters)"),

@@ -103,7 +103,7 @@ def test_a_report_is_one_page_that_stands_alone(store, tmp_path, capsys):
     assert capsys.readouterr().out == f"{out}\n"
     page = out.read_text()
     assert page.count("<svg") == 2
-    for text in ("without head=posterior", "beside the best", "Trained in", "processor seconds for a round"):
+    for text in ("without head=posterior", "vs. best", "Trained in", "CPU seconds per round"):
         assert text in page
     assert "<script" not in page
     assert "<link" not in page

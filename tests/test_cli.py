@@ -198,7 +198,7 @@ def test_a_head_and_a_loss_that_do_not_fit_are_refused_before_anything_trains(cl
     code, out, err = cli("run", "encoder=cnn", "encoder.embedding_dim=64", "loss=aux", *HERE)
     assert (code, out) == (2, "")
     assert err == (
-        "loss 'aux' reads each embedding as class logits, so its size must be 10, the number of classes, got 64. "
+        "loss 'aux' uses each embedding as class logits, so its size must be 10, the number of classes, got 64. "
         "Set encoder.embedding_dim=10 or loss.classifier=linear.\n"
     )
     assert store.read().records == []
@@ -237,7 +237,7 @@ def test_ctrl_c_is_no_fault_and_has_a_code_of_its_own(cli: Cli, monkeypatch: pyt
     monkeypatch.setattr(pairbench, "run", interrupted)
     code, out, err = cli("run", "encoder=mlp")
     assert (code, out) == (130, "")
-    assert err == "interrupted. Finished rounds are kept: run the same command again to go on.\n"
+    assert err == "interrupted. Finished rounds are saved: run the same command again to continue.\n"
 
 
 def test_a_store_that_cannot_be_written_stops_with_code_1(cli: Cli, store: Store, tiny_registry: Registry) -> None:
@@ -339,7 +339,7 @@ def test_doctor_ends_with_1_where_something_is_broken(cli: Cli, filled: Store, m
     next(filled.root.rglob("*.json")).write_text("{")
     code, out, _ = cli("doctor")
     assert code == 1
-    assert "something above needs mending" in out
+    assert "problems found, see above" in out
 
 
 @pytest.mark.usefixtures("filled")
@@ -500,7 +500,7 @@ def test_a_suite_of_the_users_own_can_be_run_in_part_with_other_words(cli: Cli, 
     code, out, _ = cli(*arguments)
     assert code == 0
     assert "B [/red]" in out
-    assert "Beside the published figures" in out
+    assert "Compared with published figures" in out
 
 
 BROKEN = '''

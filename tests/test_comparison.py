@@ -56,7 +56,10 @@ def test_a_result_is_found_by_id_name_or_spec(name: str) -> None:
         (["encoder=cnn", "encoder=mlp", "poor one"], "nothing to compare: expected two different results."),
         (["poor won", ID], "no result called 'poor won' in store "),
         (["", ID], "no result called '' in store "),
-        (["encoder=cnn,mlp", ID], "'encoder=cnn,mlp' is a grid of 2 configs: expected one. Name them one by one."),
+        (
+            ["encoder=cnn,mlp", ID],
+            "'encoder=cnn,mlp' is a grid of 2 configs: expected one. Name each config separately.",
+        ),
         (["encoder=elman_rnn", ID], "'encoder=elman_rnn' is not in store "),
         (["encoder=nope", ID], "unknown encoder 'nope'."),
         (["\x1b[2J", ID], "no result called '\ufffd[2J' in store "),
@@ -92,7 +95,7 @@ def test_a_result_without_a_figure_cannot_be_compared(filled: Store) -> None:
 
 def test_results_on_other_data_are_another_question(filled: Store) -> None:
     fill(filled, config_of("encoder=mlp", "dataset.size=28"), POOR)
-    with pytest.raises(SpecError, match="answer other questions: their dataset options or data differ"):
+    with pytest.raises(SpecError, match="cannot be compared: their dataset options or data differ"):
         pairbench.compare("encoder=cnn", "encoder=mlp dataset.size=28")
 
 
@@ -106,7 +109,7 @@ def test_a_name_of_two_configs_asks_for_an_id(filled: Store) -> None:
     with pytest.raises(SpecError) as caught:
         pairbench.compare("poor one", ID)
     ids = [config_of("encoder=mlp").config_id, config_of("encoder=elman_rnn").config_id]
-    assert str(caught.value).startswith("'poor one' names 2 results. Use a config_id: ")
+    assert str(caught.value).startswith("'poor one' matches 2 results. Use a config_id: ")
     assert all(config_id in str(caught.value) for config_id in ids)
 
 

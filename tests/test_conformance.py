@@ -169,5 +169,5 @@ def test_an_expected_failure_that_passes_is_a_failure(pytester: pytest.Pytester)
     result = pytester.runpytest("-p", "no:cacheprovider", "-k", "recipe_is_a_value or neighbours")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["*XPASS(strict)*not true*"])
-    result.stdout.fnmatch_lines(["*Take no statistics over the batch in eval mode*"])
+    result.stdout.fnmatch_lines(["*Compute no batch statistics in eval mode*"])
     assert label(Centred()) == "centred"

@@ -43,7 +43,7 @@ def test_a_sound_installation_is_well(store: Store) -> None:
         "mnist_pairs": "found",
     }
     text = shown(findings)
-    assert "all is well" in text
+    assert "no problems found" in text
     assert "2 finished, 1 diverged, 0 failed" in text
     assert "A [bold]card[/bold]" in text
 
@@ -57,7 +57,7 @@ def test_damaged_records_are_named(store: Store) -> None:
     assert not doctor.healthy(findings)
     assert findings["store"]["damaged"] == {str(path): "not JSON"}
     assert "DAMAGED" in shown(findings)
-    assert "something above needs mending" in shown(findings)
+    assert "problems found, see above" in shown(findings)
 
 
 DATASET = '''

@@ -176,5 +176,5 @@ def test_a_resumed_stack_equals_one_that_was_not_interrupted(tmp_path: Path) -> 
 
 
 def test_compiling_and_stacking_exclude_each_other() -> None:
-    with pytest.raises(SpecError, match="compile=on compiles one model"):
+    with pytest.raises(SpecError, match="compile=on works with a single model"):
         config_of("train.compile=on", "train.engine=stacked")

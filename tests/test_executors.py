@@ -132,7 +132,7 @@ def test_nothing_is_made_of_pools_that_change_while_they_are_trained_with(plugin
     words = [*SMALL[1:], "encoder=wrong", "encoder.how=spoil", "--no-timing", "--workers", workers]
     done = run(tmp_path / "store", *words, path=plugin)
     assert done.returncode == 1
-    assert "were changed or removed meanwhile" in done.stderr.splitlines()[-1]
+    assert "were changed or removed during the run" in done.stderr.splitlines()[-1]
     assert "run the same command again" in done.stderr
     assert not Store(tmp_path / "store").read().records
 

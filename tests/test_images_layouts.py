@@ -125,7 +125,7 @@ def test_a_class_with_one_image_is_refused_or_left_to_different_pairs(folder: Pa
     with pytest.raises(DataError, match=r"1 of 4 classes have one image, such as 'lonely': expected two"):
         pools(folder_of(folder))
     skipping = folder_of(folder, on_error="skip")
-    assert any("'lonely': they are in pairs of different classes alone" in note for note in told(skipping))
+    assert any("'lonely': they are only in pairs of different classes" in note for note in told(skipping))
     assert len(pools(folder_of(folder, task="ordering"))) == 3
 
 
@@ -139,10 +139,13 @@ def test_the_same_picture_in_two_classes_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda folder: shutil.rmtree(folder), r"cannot be listed \(No such file or directory\)\. Mend dataset\.path"),
+        (lambda folder: shutil.rmtree(folder), r"cannot be listed \(No such file or directory\)\. Fix dataset\.path"),
         (lambda folder: [shutil.rmtree(folder / f"class {n}") for n in (1, 2)], r"has 1 class folders: expected"),
-        (lambda folder: (folder / "empty").mkdir(), r"class 'empty' has no image"),
-        (lambda folder: (folder / "class 1" / "x.png").write_text("no"), r"class 1/x\.png is no image of a kind"),
+        (lambda folder: (folder / "empty").mkdir(), r"class 'empty' has no usable image"),
+        (
+            lambda folder: (folder / "class 1" / "x.png").write_text("no"),
+            r"class 1/x\.png is not an image of a supported format",
+        ),
         (lambda folder: (folder / "class 1" / "x.png").symlink_to("/etc/passwd"), r"leads outside by a symbolic link"),
     ],
     ids=["no folder", "one class", "an empty class", "no image", "a link out"],
@@ -155,7 +158,7 @@ def test_wrong_folders_are_refused(folder: Path, change: Any, message: str) -> N
 
 def test_files_that_are_no_images_by_their_names_are_ignored_and_counted(folder: Path) -> None:
     (class_folders(folder) / "class 1" / "Thumbs.db").write_text("x")
-    assert any("without the suffix of an image are ignored (1)" in note for note in told(folder_of(folder)))
+    assert any("without an image suffix are ignored (1)" in note for note in told(folder_of(folder)))
 
 
 # BAPPS and NIGHTS.
@@ -187,11 +190,11 @@ class Malicious:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (np.array([1.5]), r"holds 1\.5: expected a share from 0 to 1"),
+        (np.array([1.5]), r"holds 1\.5: expected a fraction from 0 to 1"),
         (np.array([0.5, 0.5]), r"000001\.npy cannot be read"),
-        (np.array([float("nan")]), r"expected a share from 0 to 1"),
+        (np.array([float("nan")]), r"expected a fraction from 0 to 1"),
         (np.array([Malicious()], dtype=object), r"000001\.npy cannot be read .*expected a \.npy file of one number"),
-        (None, r"judge has no 000001, which others of val/superres have"),
+        (None, r"judge has no 000001, unlike other folders of val/superres"),
     ],
     ids=["out of range", "two numbers", "nan", "a pickle", "missing"],
 )

@@ -128,7 +128,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
 
 
 WRONG: dict[str, tuple[bytes, str]] = {
-    "no pair": (b"first,second,label\n", r"has a header and no pair"),
+    "no pair": (b"first,second,label\n", r"has a header but no pair"),
     "nothing": (b"", r"pairs\.csv is empty|is empty: expected a CSV file"),
     "blank lines": (b"\n\n\n", r"is empty: expected a header"),
     "an unknown column": (
@@ -143,7 +143,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "a label that is a share": (b"first,second,label\na,b,0.5\n", r"row 2: label '0\.5' is wrong"),
     "a label that is no number": (b"first,second,label\na,b,nan\n", r"row 2: label 'nan' is wrong"),
     "no label": (b"first,second,label\na,b,\n", r"row 2: label '' is wrong"),
-    "no name": (b"first,second,label\n,b,1\n", r"row 2: no file named"),
+    "no name": (b"first,second,label\n,b,1\n", r"row 2: no file name:"),
     "an unknown split": (b"first,second,label,split\na,b,1,holdout\n", r"row 2: split 'holdout' is wrong"),
     "a NUL byte": (b"first,second,label\na\0,b,1\n", r"row 2: a NUL byte"),
     "not UTF-8": (b"first,second,label\na,b,1\n\xff,b,1\n", r"row 3: byte 0xff is not UTF-8 \(line 3\)"),
@@ -230,7 +230,7 @@ def test_wrong_classes_are_refused(tmp_path: Path, classes: tuple[str, ...], num
 def test_an_image_of_two_classes_is_refused_with_both_rows(tmp_path: Path) -> None:
     header = ("first", "second", "label", "split", "first_class")
     rows = [("a.png", "b.png", 0, "train", 0), ("a.png", "c.png", 0, "train", 1)]
-    assert "row 3: 'a.png' has class '1', and in row 2 it has '0'" in refused(
+    assert "row 3: 'a.png' has class '1', but in row 2 it has '0'" in refused(
         recipe(small(tmp_path, rows, header), num_classes=2)
     )
 
@@ -268,11 +268,11 @@ def test_images_that_link_all_pairs_are_refused_or_their_pairs_dropped(tmp_path:
     message = refused(recipe(file))
     assert "images link 190 of 190 pairs" in message
     assert "dataset.across_splits=drop" in message
-    dropped = int(message.partition("leaves out the ")[2].split()[0])
+    dropped = int(message.partition("skips the ")[2].split()[0])
     found = pools(recipe(file, across_splits="drop"))
     assert sum(len(pool.pairs[0]) for pool in found.values()) == 190 - dropped
     assert shared_images(found) == ""
-    assert any(f"{dropped} of 190 pairs are left out" in note for note in told(recipe(file, across_splits="drop")))
+    assert any(f"{dropped} of 190 pairs are skipped" in note for note in told(recipe(file, across_splits="drop")))
 
 
 @pytest.mark.parametrize("across", ["refuse", "drop"])
@@ -368,7 +368,7 @@ def test_files_that_cannot_be_used_may_be_left_out_and_are_counted(tmp_path: Pat
         "train": 2, "validation": 2, "test": 3
     }  # fmt: skip
     (note,) = told(dataset)
-    assert "2 of 18 images cannot be used and the 2 pairs with them are left out" in note
+    assert "2 of 18 images cannot be used and the 2 pairs with them are skipped" in note
     assert "row 2: 0a.png cannot be decoded" in note
     assert "row 6: 4b.png is missing" in note
 

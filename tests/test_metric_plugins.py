@@ -80,7 +80,7 @@ def test_suites_ablations_and_plots_know_a_plugins_metric(install_plugin: Instal
     data = ["dataset.train_pairs=40", "dataset.validation_pairs=20", "dataset.test_pairs=20"]
     ablation = pairbench.ablate("encoder.dropout=[]", *parts, *data, metric="misses", workers=0)
     assert ablation.verdicts.keys() == set(ablation.names)
-    assert "What each ingredient is worth: misses" in str(ablation)
+    assert "Effect of each ingredient: misses" in str(ablation)
     figure = against_cost(ablation.results, metric="misses")
     assert figure.axes[0].get_ylabel() == "misses, mean and 95% interval"
 
@@ -235,6 +235,6 @@ def test_metrics_are_listed_where_they_are_asked_for(capsys: pytest.CaptureFixtu
     assert rows[0] == {
         "slot": "metric",
         "name": "accuracy",
-        "summary": "Share of the pairs answered rightly.",
+        "summary": "Fraction of pairs answered correctly.",
         "distribution": "pairbench",
     }

@@ -96,15 +96,15 @@ def damaged(content: bytes) -> dict[str, tuple[bytes, str]]:
     text = table["__metadata__"]["pairbench"]
     other = json.dumps(table | {"__metadata__": {"pairbench": text.replace('"round":0', '"round":1')}}).encode()
     return {
-        "flipped": (content[:-3] + bytes([content[-3] ^ 1]) + content[-2:], "weights do not match their digest"),
+        "flipped": (content[:-3] + bytes([content[-3] ^ 1]) + content[-2:], "weights do not match their checksum"),
         "edited": (struct.pack("<Q", len(other)) + other + content[start:], "does not match its checksum"),
-        "short": (content[: len(content) // 2], "cut short|weights do not match"),
-        "empty": (b"", "cut short"),
-        "huge header": (struct.pack("<Q", 2**60) + content[8:], "no safetensors file"),
+        "short": (content[: len(content) // 2], "truncated|weights do not match"),
+        "empty": (b"", "truncated"),
+        "huge header": (struct.pack("<Q", 2**60) + content[8:], "not a safetensors file"),
         "no JSON": (content[:8] + b"x" * (start - 8) + content[start:], "header is damaged"),
         "pickle": (pickle.dumps({"a": 1}), "pickle"),
         "checkpoint": (b"PK\x03\x04" + content, "pickle"),
-        "not ours": (struct.pack("<Q", 2) + b"{}", "no model that pairbench kept"),
+        "not ours": (struct.pack("<Q", 2) + b"{}", "not a model saved by pairbench"),
     }
 
 

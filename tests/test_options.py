@@ -124,7 +124,7 @@ def test_text_is_read_as_the_type_of_its_option(option: str, text: str, value: o
         ("mapping", "[lr=nan]", "encoder.mapping=[lr=nan]: expected true or false or a whole number or a number"),
         ("wholes", "1", "unknown option of encoder 'wholes'. Did you mean 'whole'?"),
         ("renamed", "1", "unknown option of encoder 'renamed'."),
-        ("numbers", "[a]x[b]", "encoder.numbers='a]x[b': the ] closes nothing. Balance the brackets."),
+        ("numbers", "[a]x[b]", "encoder.numbers='a]x[b': unmatched ]. Balance the brackets."),
     ],
 )  # fmt: skip
 def test_a_wrong_value_says_what_was_expected(option: str, text: str, message: str) -> None:

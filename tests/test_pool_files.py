@@ -71,7 +71,7 @@ def test_pools_come_back_as_they_were_saved(kept, loaded):
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_pools_that_were_changed_are_not_opened(kept, damage):
     damage(kept)
-    with pytest.raises(StoreError, match=r"changed or removed meanwhile.*run the same command again"):
+    with pytest.raises(StoreError, match=r"changed or removed during the run.*run the same command again"):
         KeptPools(kept)
 
 
@@ -79,7 +79,7 @@ def test_pools_that_were_changed_are_not_opened(kept, damage):
 def test_a_change_after_opening_is_seen(kept, damage):
     pools = KeptPools(kept)
     damage(kept)
-    with pytest.raises(StoreError, match="changed or removed meanwhile"):
+    with pytest.raises(StoreError, match="changed or removed during the run"):
         pools.check()
 
 

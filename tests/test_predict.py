@@ -195,7 +195,7 @@ def test_two_channels_have_no_embedding_of_one_image(tiny_registry: object) -> N
         ((np.zeros((4, 4), np.uint8),), "1 images were given: expected two"),
         ((np.zeros((4, 4)), np.zeros((4, 4))), "of float64: expected"),
         ((object(), object()), "an image is object"),
-        (([], np.zeros((4, 4), np.uint8)), "one image and a batch"),
+        (([], np.zeros((4, 4), np.uint8)), "both a single image and a batch"),
         ((torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)), "torch.float32"),
     ],
 )

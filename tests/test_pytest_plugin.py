@@ -142,7 +142,7 @@ def test_without_pytest_benchmark_the_tests_are_skipped(pytester: pytest.Pyteste
     pytester.makepyfile(f"{FILE}\ndef test_other():\n    pass\n")
     result = pytester.runpytest("-p", "no:benchmark", "-rs")
     result.assert_outcomes(passed=1, skipped=2)
-    result.stdout.fnmatch_lines(["*pytest-benchmark is not there. Run: pip install pytest-benchmark*"])
+    result.stdout.fnmatch_lines(["*pytest-benchmark is not available. Run: pip install pytest-benchmark*"])
 
 
 def test_the_threads_of_the_process_are_given_back(pytester: pytest.Pytester, bench: Bench) -> None:

@@ -146,7 +146,7 @@ def test_a_leaderboard_names_damaged_files(store: Store) -> None:
     path.write_text("{")
     found = pairbench.leaderboard()
     assert found.damaged == {path: "not JSON"}
-    assert "not JSON; left out" in " ".join(str(found).split())  # a long path wraps the note
+    assert "not JSON; skipped" in " ".join(str(found).split())  # a long path wraps the note
     assert found[0].summary["accuracy"].rounds == 1
 
 

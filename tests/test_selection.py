@@ -161,7 +161,7 @@ def require(file: Path, *requirements: str) -> None:
         ("PairBench (>=99)", "it needs pairbench>=99, and this is pairbench "),
         ("pairbench<0.0.1", "it needs pairbench<0.0.1, and this is pairbench "),
         ("pairbench>=99; python_version>='3'", "it needs pairbench>=99, and this is pairbench "),
-        ("pairbench>>99", "its metadata says 'pairbench>>99', which is no requirement. Reinstall it"),
+        ("pairbench>>99", "its metadata says 'pairbench>>99', which is not a valid requirement. Reinstall it"),
     ],
 )
 def test_a_plugin_that_needs_another_pairbench_is_named_and_not_imported(

@@ -68,8 +68,8 @@ def test_spaces_around_a_value_do_not_count() -> None:
         ),
         ("encoder=cnn,cnn", "encoder names 'cnn' twice. Name each value of a grid once."),
         ("loss.weights=[1,2", "loss.weights='[1,2': a bracket is not closed. Add the missing ]."),
-        ("loss.weights=1]", "loss.weights='1]': the ] closes nothing. Balance the brackets."),
-        ("loss.weights=[1)", "loss.weights='[1)': the ) closes nothing. Balance the brackets."),
+        ("loss.weights=1]", "loss.weights='1]': unmatched ]. Balance the brackets."),
+        ("loss.weights=[1)", "loss.weights='[1)': unmatched ). Balance the brackets."),
         ('dataset.root="a', "dataset.root='\"a': a quote is not closed. Add the missing \"."),
     ],
 )

@@ -126,7 +126,7 @@ def test_a_folder_that_cannot_be_one_is_refused_as_wrong_input(tmp_path: Path, n
 
 def test_a_file_as_store_is_wrong_input(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"is no folder\. Choose another --store\.$"):
+    with pytest.raises(InputError, match=r"is not a folder\. Choose another --store\.$"):
         Store(tmp_path / "file")
 
 
@@ -196,8 +196,8 @@ def test_a_file_that_is_no_record_is_named_with_the_reason(
         ({"status": "perfect"}, "status perfect is unknown"),
         ({"round": "0"}, "round is missing or of the wrong type"),
         ({"metrics": []}, "metrics is missing or of the wrong type"),
-        ({"provenance": {}}, "a field is missing or holds no plain value"),
-        ({"metrics": {"accuracy": float("nan")}}, "a field is missing or holds no plain value"),
+        ({"provenance": {}}, "a field is missing or has an invalid value"),
+        ({"metrics": {"accuracy": float("nan")}}, "a field is missing or has an invalid value"),
         ({"metrics": {"accuracy": 0.99}}, "its checksum does not match its content"),
     ],
 )
@@ -320,7 +320,7 @@ def test_a_full_disk_stops_in_one_line_and_leaves_no_half_record(
         with pytest.raises(StoreError) as caught:
             store.write(simulated_record(config, 1))
     assert str(caught.value).isprintable()
-    assert "No space left on device. Mend that and run the same command again" in str(caught.value)
+    assert "No space left on device. Fix that and run the same command again" in str(caught.value)
     assert rounds(store) == [0]
     assert len(files(store)) == 1
 

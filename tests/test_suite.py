@@ -125,8 +125,8 @@ def test_an_error_in_an_entry_names_the_entry(write: Any) -> None:
         ("run = []", "no runs: expected at least one [[run]]."),
         ("run = 3", "no runs: expected at least one [[run]]."),
         ("run = [1]", "no runs: expected at least one [[run]]."),
-        ("x", "not TOML (Expected '=' after a key in a key/value pair (at end of document)). Mend that line."),
-        ("a = 1\na = 2", "not TOML (Cannot overwrite a value (at end of document)). Mend that line."),
+        ("x", "not TOML (Expected '=' after a key in a key/value pair (at end of document)). Fix that line."),
+        ("a = 1\na = 2", "not TOML (Cannot overwrite a value (at end of document)). Fix that line."),
         (b"\xff", "not TOML ('utf-8' codec can't decode byte 0xff in position 0: invalid start byte)."),
         ("a = " + "9" * 5000, "not TOML (Exceeds the limit (4300 digits) for integer string conversion"),
         ("a = " + "[" * 5000, "not TOML ("),
@@ -143,7 +143,7 @@ def test_an_error_in_an_entry_names_the_entry(write: Any) -> None:
         ('[[run]]\nname = "A"\nwords = ["encoder"]', "malformed word 'encoder'"),
         ('[[run]]\nname = "A"\nwords = ["a=1", "a=2"]', "duplicated key 'a'."),
         ('words = ["a=1", "a=2"]\n[[run]]\nname = "A"', "duplicated key 'a'."),
-        ('[[run]]\nname = "A"\n[[run]]\nname = "a"', "two runs are called 'a'. Give each a name of its own."),
+        ('[[run]]\nname = "A"\n[[run]]\nname = "a"', "two runs are called 'a'. Give each a unique name."),
         ('[[run]]\nname = "A"\npublished = 3', "run 1: published: expected figures such as accuracy ="),
         ('[[run]]\nname = "A"\npublished = { acuracy = 1 }', "run 1: published: unknown metric 'acuracy'."),
         ('[[run]]\nname = "A"\npublished = { accuracy = "high" }', "run 1: published.accuracy: expected a number or"),
@@ -240,7 +240,7 @@ def test_a_suite_that_two_plugins_claim_has_to_be_named_by_its_file(install_plug
         """
     for name in ("one", "two"):
         install_plugin(name, source, files={"shiny.toml": '[[run]]\nname = "A"\n'})
-    with pytest.raises(SpecError, match=r"suite 'shiny' is claimed by 2 plugins\. Write --suite .*shiny\.toml or "):
+    with pytest.raises(SpecError, match=r"suite 'shiny' exists in 2 plugins\. Write --suite .*shiny\.toml or "):
         find_suite("shiny", installed())
 
 

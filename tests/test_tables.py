@@ -109,7 +109,7 @@ def test_a_ranking_by_a_figure_that_no_table_has_puts_it_first() -> None:
     for record in item.records:
         record["metrics"]["total_loss"] = 1.25
     shown = text(results(item, result("b", (0.5,), "train.seed=1"), metric="total_loss"))
-    assert re.search(r"config +beside the best +total loss +accuracy %", shown)
+    assert re.search(r"config +vs\. best +total loss +accuracy %", shown)
     assert re.search(r"mine +best +1\.2500 ± 0\.0000", shown)
     assert re.search(r"b +unknown +- ", shown)
 
@@ -151,7 +151,7 @@ def test_failed_and_diverged_rounds_are_counted_and_told() -> None:
     shown = text(results(result(failed="ValueError: boom", diverged=True), result("other", (0.5,))))
     assert "3 + 1 diverged + 1 failed" in shown
     assert "FAILED mine, round 90: ValueError: boom" in shown
-    assert "DIVERGED mine: 1 of 5 rounds, left out of the means" in shown
+    assert "DIVERGED mine: 1 of 5 rounds, excluded from the means" in shown
     assert "--retry-failed" in shown
 
 
@@ -165,7 +165,7 @@ def test_a_config_that_failed_in_every_round_has_a_row_without_figures() -> None
 def test_damaged_files_are_named_up_to_five() -> None:
     damaged = {Path(f"store/{number}.json"): "not JSON" for number in range(7)}
     shown = text(results(result(), damaged=damaged))
-    assert shown.count("not JSON; left out") == 5
+    assert shown.count("not JSON; skipped") == 5
     assert "DAMAGED: 2 more files" in shown
 
 
@@ -232,7 +232,7 @@ def test_a_narrow_terminal_leaves_out_spare_columns_and_says_so() -> None:
     narrow = render.fitted(table, 60)
     assert narrow.columns == ("name", "a")
     assert narrow.rows == (("x", "1" * 30),)
-    assert "left out for want of width: b" in narrow.notes[-1]
+    assert "columns hidden, terminal too narrow: b" in narrow.notes[-1]
 
 
 # Hostile names.

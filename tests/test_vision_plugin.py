@@ -119,5 +119,5 @@ def test_faces_are_scored_fold_by_fold(tmp_path: Path) -> None:
 def test_a_class_of_one_image_is_named() -> None:
     from pairbench_vision.drawing import Drawer
 
-    with pytest.raises(DataError, match="class 2 has one image in the train split"):
+    with pytest.raises(DataError, match="class 2 has only one image in the train split"):
         Drawer(torch.tensor([1, 1, 2]), "train", "some")

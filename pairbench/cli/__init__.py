@@ -1,4 +1,4 @@
-"""The command line. Nothing heavy is imported until a command needs it, so that --help answers at once."""
+"""The command line. Heavy modules are imported only when a command needs them, so that --help is instant."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _version(asked: bool) -> None:
 def root(
     version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True),
     no_plugins: bool = typer.Option(
-        False, "--no-plugins", help="Leave third-party plugins out; may also stand after the command."
+        False, "--no-plugins", help="Do not load third-party plugins; also accepted after the command."
     ),
 ) -> None:
     """Which neural network compares two images best, how fast, and is it really better than that one?"""
@@ -61,7 +61,7 @@ def root(
 def main() -> None:
     """Run the command line. Exit codes: 0 done; 1 something ran and failed; 2 the input is wrong; 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
-        # A stream that lacks a letter shows another in its place.
+        # Replace characters that the stream's encoding cannot represent, rather than fail.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     sys.exit(invoke(sys.argv[1:]))
@@ -77,24 +77,24 @@ def invoke(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except BrokenPipeError:
-        # Whoever read our output has gone, such as `head`; that is no fault.
+        # The reader of our output, such as `head`, has closed the pipe; that is not an error.
         _close_output()
         return 1
-    except Exception as error:  # noqa: BLE001 - whatever went wrong is told in one line
+    except Exception as error:  # noqa: BLE001 - every error becomes one line
         if "--traceback" in arguments:
             traceback.print_exc()
         if isinstance(error, OSError) and error.errno in _FULL:
             _close_output()
         return _explain(error)
     if result == INTERRUPTED:
-        # Some releases of typer turn Ctrl-C into this code themselves, without a word.
+        # Some versions of typer return this code on Ctrl-C without printing anything.
         return _interrupted()
     return result if isinstance(result, int) else 0
 
 
 @contextlib.contextmanager
 def _plugins_as_asked(arguments: list[str]) -> Generator[list[str]]:
-    """The arguments without --no-plugins, which holds while they run, in worker processes too."""
+    """The arguments without --no-plugins, which stays in effect while they run, also in worker processes."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     if "--no-plugins" not in arguments[:end]:
         yield arguments
@@ -115,7 +115,7 @@ def _plugins_as_asked(arguments: list[str]) -> Generator[list[str]]:
 
 
 def _close_output() -> None:
-    """Point standard output at nothing, so that Python does not fail once more when it flushes it at the end."""
+    """Redirect standard output to the null device, so that Python's flush at exit does not fail again."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -128,7 +128,7 @@ def _explain(error: Exception) -> int:
     if kind == "Abort":
         return _interrupted()
     if kind == "NoArgsIsHelpError":
-        # Its message is the whole help, whose lines must stay apart.
+        # Its message is the whole help text, which must keep its line breaks.
         return _say(str(error.format_message()), 2)  # type: ignore[attr-defined]
     if hasattr(error, "format_message"):
         text = " ".join(error.format_message().replace("Value error, ", "").split())
@@ -138,13 +138,13 @@ def _explain(error: Exception) -> int:
     if isinstance(error, PairbenchError):
         return _say(printable(one_line(error), 1000), 1)
     if isinstance(error, OSError) and error.errno in _FULL:
-        return _say(f"{error.strerror}. Mend that and run the same command again; finished rounds are kept.", 1)
+        return _say(f"{error.strerror}. Fix that and run the same command again; finished rounds are not lost.", 1)
     text = printable(one_line(f"{kind}: {error}"), 500)
     return _say(f"pairbench itself failed ({text}). Run again with --traceback and report what it prints.", 1)
 
 
 def _interrupted() -> int:
-    return _say("interrupted. Finished rounds are kept: run the same command again to go on.", INTERRUPTED)
+    return _say("interrupted. Finished rounds are saved: run the same command again to continue.", INTERRUPTED)
 
 
 def _say(line: str, code: int) -> int:

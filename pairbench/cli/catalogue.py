@@ -20,8 +20,8 @@ from pairbench.results.render import Document, Table
 from pairbench.text import did_you_mean, printable, quoted, unknown
 
 PAIRING_TEXTS = {
-    "siamese": "One encoder for all images: they share its weights.",
-    "pseudo_siamese": "An encoder for each image, with weights of its own.",
+    "siamese": "One encoder with shared weights for all images.",
+    "pseudo_siamese": "A separate encoder for each image; no shared weights.",
     "two_channel": "One encoder that sees all images at once, stacked along the channels.",
 }
 
@@ -79,7 +79,7 @@ def _row(slot: str, name: str, summary: str, distribution: str) -> dict[str, str
 def models(registry: Registry, encoder: str, pattern: str | None = None) -> dict[str, Any]:
     """The models of an encoder such as timm whose names match: what `pairbench list --encoder NAME PATTERN` prints.
 
-    pattern: a part of the name, or with * and ? the whole of it; all models where it is None.
+    pattern: part of a name, or a glob with * and ? for the whole name; None lists every model.
 
     Raises:
         SpecError: there is no such encoder, it has no models to choose from, or none matches.
@@ -97,7 +97,7 @@ def models(registry: Registry, encoder: str, pattern: str | None = None) -> dict
         {"name": name, "pretrained": pretrained} for name, pretrained in known if fnmatchcase(name.lower(), wanted)
     ]
     if not found:
-        # The nearest of a thousand names, never the list of them all.
+        # Suggest similar names; never print the whole list of a thousand.
         hint = did_you_mean(str(pattern), [name for name, _ in known])
         hint = hint if hint.startswith(" Did") else " Use a shorter part of the name."
         raise SpecError(f"no model of encoder {quoted(encoder)} matches {quoted(str(pattern))}.{hint}")
@@ -124,7 +124,7 @@ def catalogue_document(value: dict[str, Any]) -> Document:
 
 
 def described(registry: Registry, words: Sequence[str]) -> dict[str, Any]:
-    """What each of `words` names, with its options: what `pairbench show --format json` prints.
+    """Describes whatever each of `words` names, with its options: what `pairbench show --format json` prints.
 
     Raises:
         SpecError: a word names nothing.
@@ -200,7 +200,7 @@ def _options(slot: str, name: str, model: type[Options], distribution: str) -> d
 
 
 def described_document(value: dict[str, Any]) -> Document:
-    """What is shown, as tables."""
+    """The descriptions as tables."""
     tables = []
     for item in value["shown"]:
         title = f"{item['slot']}={item['name']}" if item["name"] else item["slot"]

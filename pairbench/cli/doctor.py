@@ -25,7 +25,7 @@ print(json.dumps({"cpu": ["cpu"], "cuda": names, "mps": ["mps"] * torch.backends
 
 
 def examine(registry: Registry, store: Store) -> dict[str, Any]:
-    """Everything that `pairbench doctor` says, as plain values; asks torch for devices in a process of its own."""
+    """Everything that `pairbench doctor` reports, as plain values; torch is asked for devices in a subprocess."""
     return {
         "schema": 1,
         "machine": machine(),
@@ -40,7 +40,7 @@ def examine(registry: Registry, store: Store) -> dict[str, Any]:
 
 
 def healthy(findings: dict[str, Any]) -> bool:
-    """Whether nothing is broken; missing data of a source that has to be downloaded is no fault."""
+    """Whether nothing is broken; a dataset that has not been downloaded yet does not count as broken."""
     broken = findings["failures"] or findings["conflicts"] or findings["store"]["damaged"]
     broken = broken or any(item["state"].startswith("FAILED") for item in findings["data"])
     return not (broken or "error" in findings["devices"])
@@ -126,7 +126,7 @@ def document(findings: dict[str, Any]) -> Document:
     records = ", ".join(f"{count} {status}" for status, count in store["records"].items())
     notes = [f"DAMAGED {path}: {reason}" for path, reason in store["damaged"].items()]
     if notes:
-        notes.append("Damaged files are set aside, and their rounds trained again, by the command that made them")
+        notes.append("To set damaged files aside and retrain their rounds, run the original command again")
     failures = [
         (item["name"], str(item["round"]), item["reason"], item["config_id"]) for item in store["failures"][:SHOWN]
     ]
@@ -136,7 +136,7 @@ def document(findings: dict[str, Any]) -> Document:
         notes.append("For the tracebacks: pairbench leaderboard --failed. To train failed rounds again: --retry-failed")
     notes += [f"TAKEN {conflict}" for conflict in findings["conflicts"]]
     notes += [f"FAILED devices: {devices['error']}"] if "error" in devices else []
-    notes.append("all is well" if healthy(findings) else "something above needs mending")
+    notes.append("no problems found" if healthy(findings) else "problems found, see above")
     return Document(
         (
             Table("Machine and versions", ("what", "value"), tuple(versions), 2),

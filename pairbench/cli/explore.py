@@ -13,11 +13,13 @@ from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOpt
 
 def ablate(
     words: Words = None,
-    suite: Annotated[str | None, typer.Option(help="Take the config from this suite.")] = None,
-    only: Annotated[str | None, typer.Option(help="The suite's entry to take.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Use a config of this suite.")] = None,
+    only: Annotated[str | None, typer.Option(help="The entry of the suite to use.")] = None,
     off: Annotated[
         list[str] | None,
-        typer.Option(help='A further variant: words laid over the config, such as "loss=cross_entropy". Repeatable.'),
+        typer.Option(
+            help='An extra variant: words that override the config, such as "loss=cross_entropy". Repeatable.'
+        ),
     ] = None,
     metric: MetricOption = "accuracy",
     store: StoreOption = None,
@@ -27,7 +29,7 @@ def ablate(
     quiet: QuietOption = False,
     traceback: TracebackOption = False,
 ) -> int:
-    """Turn each ingredient of a config off in turn, and show its effect with an interval."""
+    """Turn off the ingredients of a config one at a time, and show the effect of each with an interval."""
     import pairbench
     from pairbench.cli.progress import display
     from pairbench.results import tables
@@ -50,13 +52,14 @@ def ablate(
 
 def plot(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[RESULT]...", help="Names, config_ids or specs; all where none is.")
+        list[str] | None,
+        typer.Argument(metavar="[RESULT]...", help="Names, config_ids or specs. [default: all results]"),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write: .svg, .png or .pdf.")] = Path(
         "pairbench.svg"
     ),
-    curves: Annotated[bool, typer.Option("--curves", help="Draw learning curves instead.")] = False,
-    suite: Annotated[str | None, typer.Option(help="Only what was run for this suite.")] = None,
+    curves: Annotated[bool, typer.Option("--curves", help="Plot learning curves instead.")] = False,
+    suite: Annotated[str | None, typer.Option(help="Only results of this suite.")] = None,
     metric: MetricOption = "accuracy",
     cost: Annotated[
         str, typer.Option(help="cpu_seconds, flops_per_pair, parameters, inference, training or latency.")
@@ -64,7 +67,7 @@ def plot(
     store: StoreOption = None,
     traceback: TracebackOption = False,
 ) -> int:
-    """Draw accuracy against cost, or learning curves, from the store."""
+    """Plot accuracy against cost, or learning curves, from stored results."""
     from pairbench.results.plots import against_cost, check_suffix, learning_curves, save
     from pairbench.results.query import chosen
 
@@ -77,15 +80,16 @@ def plot(
 
 def report(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[RESULT]...", help="Names, config_ids or specs; all where none is.")
+        list[str] | None,
+        typer.Argument(metavar="[RESULT]...", help="Names, config_ids or specs. [default: all results]"),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")] = Path("pairbench.html"),
-    suite: Annotated[str | None, typer.Option(help="Only what was run for this suite.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Only results of this suite.")] = None,
     metric: MetricOption = "accuracy",
     store: StoreOption = None,
     traceback: TracebackOption = False,
 ) -> int:
-    """Write one HTML file with the ranking, the plots and what the results depend on."""
+    """Write one HTML file with the ranking, the plots and the environments of the results."""
     from pairbench.results.html_report import write_page
     from pairbench.results.query import chosen
 

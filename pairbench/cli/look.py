@@ -1,4 +1,4 @@
-"""Commands that only look: list, show, doctor."""
+"""Read-only commands: list, show, doctor."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def list_(
         str | None,
         typer.Argument(
             metavar="[SLOT|PATTERN]",
-            help="dataset, encoder, head, loss, pairing or suite; all where none is named. With --encoder, a part of "
-            "the names to list, or a pattern with * and ?.",
+            help="dataset, encoder, head, loss, pairing or suite; all if omitted. With --encoder, part of "
+            "the model names to list, or a pattern with * and ?.",
         ),
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="List the models of this encoder, timm or torchvision, instead.")
+        str | None, typer.Option(help="List the models of this encoder (timm or torchvision) instead.")
     ] = None,
     form: FormatOption = Format.table,
     traceback: TracebackOption = False,
@@ -55,7 +55,7 @@ def show(
 
 
 def doctor(form: FormatOption = Format.table, store: StoreOption = None, traceback: TracebackOption = False) -> int:
-    """Check versions, devices, plugins, data and the store; exit code 1 where something is broken."""
+    """Check versions, devices, plugins, data and the store; exit code 1 if something is broken."""
     from pairbench.cli.doctor import document, examine, healthy
     from pairbench.plugin.registry import installed
     from pairbench.store.store import Store

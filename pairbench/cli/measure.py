@@ -1,4 +1,4 @@
-"""Commands that measure, or that read what was measured: run, leaderboard, compare, timing."""
+"""Commands that measure, and commands that read measurements: run, leaderboard, compare, timing."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ Words = Annotated[
 ]
 Specs = Annotated[
     list[str],
-    typer.Argument(metavar="SPEC...", help='Each in quotes: "encoder=cnn loss=aux"; words without quotes are shared.'),
+    typer.Argument(
+        metavar="SPEC...", help='One quoted spec per config: "encoder=cnn loss=aux"; unquoted words apply to all.'
+    ),
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option(min=0, max=1024, help="Worker processes; 0 trains in this one. [default: one a core]"),
+    typer.Option(min=0, max=1024, help="Worker processes; 0 trains in this process. [default: one per core]"),
 ]
 TrackOption = Annotated[
     list[str] | None,
@@ -29,38 +31,38 @@ TrackOption = Annotated[
         "between. [default: $PAIRBENCH_TRACK]",
     ),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-MetricOption = Annotated[str, typer.Option("--metric", "-m", help="Which figure decides, such as auc or loss.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
+MetricOption = Annotated[str, typer.Option("--metric", "-m", help="The metric to use, such as auc or loss.")]
 
 
 def run(
     words: Words = None,
     suite: Annotated[
         str | None,
-        typer.Option(help="A suite by name, or a TOML file; words then lie over each of its entries."),
+        typer.Option(help="A suite by name, or a TOML file; words override options of every entry."),
     ] = None,
-    only: Annotated[str | None, typer.Option(help="Entries of the suite, with commas between.")] = None,
+    only: Annotated[str | None, typer.Option(help="Run only these entries of the suite, separated by commas.")] = None,
     store: StoreOption = None,
     form: FormatOption = Format.table,
     workers: WorkersOption = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Train again what the store has.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train again what failed before.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train again even if the round is in the store.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Retrain rounds that failed before.")] = False,
     keep_model: Annotated[
-        bool, typer.Option("--keep-model", help="Keep the trained model of each round beside its record.")
+        bool, typer.Option("--keep-model", help="Save the trained model of each round next to its record.")
     ] = False,
     round_timeout: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds after which a round counts as failed.")
+        float | None, typer.Option(min=0.001, help="Time limit of a round in seconds; a longer round counts as failed.")
     ] = None,
     memory_limit: Annotated[
         float | None,
-        typer.Option(min=1, help="MiB that a worker may allocate. [default: most of what the machine has]"),
+        typer.Option(min=1, help="Memory limit of a worker in MiB. [default: most of the machine's memory]"),
     ] = None,
     timing: Annotated[bool, typer.Option("--timing/--no-timing", help="Measure speed after training.")] = True,
     track: TrackOption = None,
     quiet: QuietOption = False,
     traceback: TracebackOption = False,
 ) -> int:
-    """Train and evaluate a combination, a grid or a suite; what the store has already is not trained again."""
+    """Train and evaluate a combination, a grid or a suite; rounds already in the store are not trained again."""
     import pairbench
     from pairbench.cli.progress import display
     from pairbench.text import printable
@@ -85,7 +87,7 @@ def run(
             display=progress,
         )
     if quiet or form is not Format.table:
-        # What was left out has to be told even where nothing else is.
+        # Skipped files must be reported even when nothing else is printed.
         for note in results.notes:
             print(printable(note, 1000), file=sys.stderr)
     emit_results(form, results)
@@ -99,7 +101,7 @@ def leaderboard(
     form: FormatOption = Format.table,
     traceback: TracebackOption = False,
 ) -> int:
-    """Rank everything in the store, and say which differences are real."""
+    """Rank everything in the store, and show which differences are statistically significant."""
     from pairbench.store.store import uncollected
 
     with uncollected():
@@ -108,16 +110,16 @@ def leaderboard(
 
 
 def _rank(metric: str, failed: bool, store: str | None, form: Format) -> None:
-    """Print the ranking, or the failed rounds; what was read has gone again when this returns."""
+    """Print the ranking, or the failed rounds; the records that were read are freed on return."""
     import pairbench
     from pairbench.results import tables
     from pairbench.text import printable
 
     results = pairbench.leaderboard(store, metric, reading)
     if form is not Format.table:
-        # What other formats leave out has to be told all the same.
+        # Formats without notes must still report the files that were skipped.
         for path, reason in results.damaged.items():
-            print(f"DAMAGED {printable(str(path))}: {reason}; left out", file=sys.stderr)
+            print(f"DAMAGED {printable(str(path))}: {reason}; skipped", file=sys.stderr)
     if failed:
         emit(form, tables.of_failures(results), tables.failures(results))
     else:
@@ -133,7 +135,7 @@ def compare(
     form: FormatOption = Format.table,
     traceback: TracebackOption = False,
 ) -> int:
-    """Say whether one stored result is really better than another; each is a spec, a name or a config_id."""
+    """Test whether one stored result is really better than another; each is a spec, a name or a config_id."""
     import pairbench
     from pairbench.results import tables
 
@@ -146,22 +148,25 @@ def timing(
     specs: Specs,
     repeats: Annotated[
         int | None,
-        typer.Option(min=3, max=1000, help="Interleaved repeats of each figure. [default: until intervals are narrow]"),
+        typer.Option(
+            min=3, max=1000, help="Interleaved repeats of each measurement. [default: until the intervals are narrow]"
+        ),
     ] = None,
     modes: Annotated[
         str,
         typer.Option(
-            help="Ways to answer, with commas between: eager,channels_last,batch_last,bf16,compiled,compiled_bf16,onnx."
+            help="Inference backends, comma-separated: eager,channels_last,batch_last,bf16,compiled,compiled_bf16,onnx."
         ),
     ] = "",
     seconds: Annotated[
-        float, typer.Option(min=0.1, max=86400, help="How long the repeats may take where their number is left open.")
+        float,
+        typer.Option(min=0.1, max=86400, help="Time limit in seconds for the repeats when --repeats is not given."),
     ] = 60.0,
     store: StoreOption = None,
     form: FormatOption = Format.table,
     traceback: TracebackOption = False,
 ) -> int:
-    """Measure the speed of configs side by side, without training them."""
+    """Measure the speed of configs in interleaved runs, without training them."""
     from pairbench.execution.time_configs import csv, document, modes_of, side_by_side
 
     with aside():

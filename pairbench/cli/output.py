@@ -1,4 +1,4 @@
-"""Options that commands share, and printing in the format that was asked for."""
+"""Options shared by commands, and printing in the requested format."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ class Format(StrEnum):
     markdown = "markdown"
 
 
-FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How results are printed on standard output.")]
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Output format on standard output.")]
 StoreOption = Annotated[
     str | None,
-    typer.Option("--store", help="Folder of the records. [default: $PAIRBENCH_STORE, else pairbench-results]"),
+    typer.Option("--store", help="Folder with the records. [default: $PAIRBENCH_STORE, else pairbench-results]"),
 ]
-TracebackOption = Annotated[bool, typer.Option("--traceback", help="Show the whole traceback of an error.")]
+TracebackOption = Annotated[bool, typer.Option("--traceback", help="Show the full traceback of an error.")]
 
 
 def aside() -> AbstractContextManager[object]:
-    """While this holds, what plugins print goes to standard error, so that standard output has the results alone."""
+    """Redirect what plugins print to standard error, so that standard output holds only the results."""
     return contextlib.redirect_stdout(sys.stderr)
 
 
 def reading(done: int, count: int) -> None:
-    """Tell a terminal how far reading a large store has come."""
+    """Show on a terminal how many records of a large store have been read."""
     if sys.stderr.isatty() and count >= 5000:
         end = "" if done < count else "\r\x1b[K"
         print(f"\rreading records: {done:,} of {count:,}", end=end, file=sys.stderr, flush=True)
 
 
 def emit_results(form: Format, results: Results) -> None:
-    """Print results; what is not printed is not made."""
+    """Print results; only the requested format is computed."""
     from pairbench.results import tables
 
     if form is Format.json:

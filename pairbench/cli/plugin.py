@@ -11,7 +11,7 @@ import typer
 from pairbench.cli.output import Format, FormatOption, TracebackOption, aside, emit
 
 app = typer.Typer(
-    help="Write a plugin, and check the ones that are installed.",
+    help="Create a new plugin, or check installed ones.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -19,7 +19,7 @@ app = typer.Typer(
 
 @app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(help="The plugin's name, such as small_cnn; its components get it too.")],
+    name: Annotated[str, typer.Argument(help="The plugin's name, such as small_cnn; also the name of its components.")],
     slot: Annotated[
         list[str] | None,
         typer.Option(
@@ -27,29 +27,29 @@ def new(
             help="dataset, encoder, head, loss, metric or tracker; may stand several times. [default: encoder]",
         ),
     ] = None,
-    folder: Annotated[Path, typer.Option("--dir", help="The folder that gets the plugin's own folder.")] = Path(),
+    folder: Annotated[Path, typer.Option("--dir", help="Where to create the plugin's folder.")] = Path(),
     traceback: TracebackOption = False,
 ) -> int:
-    """Write a complete plugin that installs and passes its tests: a package with one component for each slot."""
+    """Create a complete plugin that installs and passes its tests: a package with one component per slot."""
     from pairbench.cli.scaffold import new_plugin
     from pairbench.plugin.registry import installed
 
     files = new_plugin(name, slot or ["encoder"], folder, installed())
     for file in files:
         print(file)
-    print(f"\nGo on with: cd {folder / name} && pip install -e '.[dev]' && pytest", file=sys.stderr)
+    print(f"\nNext: cd {folder / name} && pip install -e '.[dev]' && pytest", file=sys.stderr)
     return 0
 
 
 @app.command("check")
 def check(
     distribution: Annotated[
-        str | None, typer.Argument(metavar="[DIST]", help="A distribution or a plugin; all where none is named.")
+        str | None, typer.Argument(metavar="[DIST]", help="A distribution or a plugin. [default: all]")
     ] = None,
     form: FormatOption = Format.table,
     traceback: TracebackOption = False,
 ) -> int:
-    """Run the conformance kit over installed components; exit code 1 where a check fails."""
+    """Run the conformance kit over installed components; exit code 1 if a check fails."""
     from pairbench.plugin.registry import installed
     from pairbench.testing.installed import check_installed, document, passed
 

@@ -1,4 +1,4 @@
-"""What a run shows while it goes, on standard error: a live display in a terminal, plain lines elsewhere."""
+"""Progress of a run on standard error: a live display in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Quiet(AbstractContextManager["Quiet"]):
 
 
 def display(stream: TextIO | None = None, *, quiet: bool = False) -> Quiet:
-    """The display that suits `stream`, standard error where it is None."""
-    # Not a default argument: that would be the stream of the moment when this file was first read.
+    """The display that suits `stream`; None means standard error."""
+    # Not a default argument, which would be evaluated once, at import.
     stream = stream or sys.stderr
     if quiet or stream is None:
         return Quiet()
@@ -58,7 +58,7 @@ class Lines(Quiet):
         now = time.monotonic()
         if self._reading != progress.what:
             self._reading, self._since = progress.what, now
-        # What is over in a moment needs no word.
+        # Short phases need no message.
         if now - self._since > 1 and (now - self._last > 5 or progress.done == progress.total):
             self._say(f"{progress.what}: {progress.done}/{progress.total}")
 
@@ -89,7 +89,7 @@ class Lines(Quiet):
 
 
 class Live(Quiet):
-    """A bar over all epochs with the time left, and a line for each round that is training."""
+    """A bar over all epochs with the time left, and a line for each round in training."""
 
     def __init__(self, console: Console) -> None:
         columns: list[ProgressColumn] = [
@@ -173,7 +173,7 @@ class _Figures(ProgressColumn):
 
 
 def opening(run: RunStarted) -> str:
-    """What is about to happen, in a line."""
+    """One line that says what the run is about to do."""
     rounds = sum(run.pending)
     if not rounds:
         return "every round is in the store already; measuring speed"
@@ -184,7 +184,7 @@ def opening(run: RunStarted) -> str:
 
 
 def ending(record: Mapping[str, Any]) -> str:
-    """How a round ended, in a line."""
+    """One line that says how a round ended."""
     who = f"{record['provenance']['name']}: round {record['round']} {record['status']}"
     accuracy = record["metrics"].get("accuracy")
     if accuracy is not None:

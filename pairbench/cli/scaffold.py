@@ -37,7 +37,7 @@ def new_plugin(name: str, slots: Sequence[str], folder: Path, registry: Registry
         The files, sorted.
 
     Raises:
-        SpecError: the name is none, or taken; there is no such slot; the folder exists or cannot be written.
+        SpecError: the name is invalid or taken; there is no such slot; the folder exists or cannot be written.
     """
     chosen = _checked_slots(slots)
     _check_name(name, registry)
@@ -55,7 +55,7 @@ def new_plugin(name: str, slots: Sequence[str], folder: Path, registry: Registry
 
 
 def contents(name: str, slots: Sequence[str]) -> dict[str, str]:
-    """The text of each file of the plugin, by its path below the plugin's folder."""
+    """The text of each file of the plugin, by its path in the plugin's folder."""
     package = f"pairbench_{name}"
     base = "".join(part.capitalize() for part in name.split("_"))
     words = {
@@ -108,7 +108,7 @@ def _check_name(name: str, registry: Registry) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name) or len(name) > LONGEST_NAME:
         raise SpecError(
             f"plugin name {quoted(name)}: expected an identifier of lower-case letters, digits and single underscores, "
-            f"at most {LONGEST_NAME} long, such as {quoted(_suggestion(name))}."
+            f"at most {LONGEST_NAME} characters long, such as {quoted(_suggestion(name))}."
         )
     if name in registry.trackers:
         raise SpecError(f"tracker {quoted(name)} exists already. Choose another name.")
@@ -127,7 +127,7 @@ def _listed(things: Sequence[str]) -> str:
 
 
 def _suggestion(name: str) -> str:
-    """A good name that is near to `name`."""
+    """A valid name similar to `name`."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.removeprefix("pairbench-"))
     words = re.findall(r"[a-z0-9]+", snake.lower())
     near = "_".join(words).lstrip("0123456789_")[:LONGEST_NAME].rstrip("_")

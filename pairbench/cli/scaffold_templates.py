@@ -1,4 +1,4 @@
-"""The texts of a new plugin's files, with $words for what differs."""
+"""Templates of a new plugin's files, with $placeholders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ build-backend = "hatchling.build"
 [project]
 name = "$distribution"
 version = "0.1.0"
-description = "A plugin of pairbench, which brings $brings"
+description = "A pairbench plugin with $brings"
 readme = "README.md"
 requires-python = ">=3.11"
 dependencies = ["pairbench>=$version"]
@@ -35,7 +35,7 @@ line-length = 88
 README = """\
 # $distribution
 
-A plugin of pairbench, which brings $brings called `$name`.
+A pairbench plugin with $brings called `$name`.
 
 ```
 pip install -e ".[dev]"
@@ -45,11 +45,11 @@ pairbench run $spec
 ```
 
 `pytest` runs pairbench's conformance kit over every component. Once the plugin is installed,
-`pairbench plugin check $distribution` does so too.
+`pairbench plugin check $distribution` runs it as well.
 """
 
 PACKAGE = '''\
-"""A plugin of pairbench, which brings $brings."""
+"""A pairbench plugin with $brings."""
 
 import pairbench
 
@@ -67,7 +67,7 @@ $classes
 """
 
 TEST = '''\
-"""Every component keeps every rule of pairbench's conformance kit."""
+"""Every component passes pairbench's conformance kit."""
 
 import pairbench.testing
 
@@ -144,8 +144,8 @@ class ${base}Dataset(pairbench.PairDataset):
         noise = torch.randint(25, shape, generator=draw)
         images = (25 * classes.view(-1, 1, 1, 1) + noise).to(torch.uint8)
         tables = []
-        for number in range(rounds):
-            draw = _generator(f"{split}/{seed}/{number}")
+        for round_index in range(rounds):
+            draw = _generator(f"{split}/{seed}/{round_index}")
             tables.append(torch.randint(len(images), (self.pairs, 2), generator=draw))
         pairs = torch.stack(tables)
         first, second = classes[pairs].unbind(dim=2)
@@ -234,7 +234,7 @@ class ${base}Loss(pairbench.LossStrategy):
 '''
 
 MODULES = '''\
-"""Modules: imported only when one is built, so that listing plugins costs no torch."""
+"""Modules: imported only when one is built, so that listing plugins does not import torch."""
 
 import torch
 from torch import nn

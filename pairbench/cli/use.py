@@ -1,4 +1,4 @@
-"""Commands that use a kept model: predict and export."""
+"""Commands that use a saved model: predict and export."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from pairbench.model.predictor import Model
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A kept model: its file, CONFIG_ID[/ROUND] of the store, or a spec.")
+    str, typer.Argument(metavar="MODEL", help="A saved model: its file, CONFIG_ID[/ROUND] of the store, or a spec.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 
 
 class OnError(StrEnum):
-    """What happens with a row whose image cannot be used."""
+    """What to do with a row whose image cannot be used."""
 
     stop = "raise"
     skip = "skip"
 
 
 class Target(StrEnum):
-    """What a model is exported to."""
+    """The format that a model is exported to."""
 
     onnx = "onnx"
     torch_export = "torch_export"
@@ -54,16 +54,16 @@ def predict(
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The CSV file to write.")] = None,
-    on_error: Annotated[OnError, typer.Option("--on-error", help="Stop at a row with a bad image, or skip it.")] = (
-        OnError.stop
-    ),
+    on_error: Annotated[
+        OnError, typer.Option("--on-error", help="Stop at a row with an unreadable image, or skip the row.")
+    ] = (OnError.stop),
     device: DeviceOption = "auto",
     store: StoreOption = None,
     form: FormatOption = Format.table,
     quiet: QuietOption = False,
     traceback: TracebackOption = False,
 ) -> int:
-    """Answer pairs of image files with a kept model, with probabilities."""
+    """Predict the answer to pairs of image files with a saved model, with probabilities."""
     from pairbench.config.run_config import changed_dataset
     from pairbench.errors import SpecError
     from pairbench.model import pair_tables
@@ -73,9 +73,9 @@ def predict(
 
     words = images or []
     if (table is None) != bool(words) and not (table is not None and all(map(_is_option, words))):
-        raise SpecError("predict answers either images or the pairs of a file: expected IMAGE IMAGE or --csv FILE.")
+        raise SpecError("predict takes either images or a file of pairs: expected IMAGE IMAGE or --csv FILE.")
     if output is not None and not output.parent.is_dir():
-        raise SpecError(f"--output {output}: there is no folder {output.parent}. Make it first.")
+        raise SpecError(f"--output {output}: there is no folder {output.parent}. Create it first.")
     with aside():
         found = _opened(model, store, device)
         if table is None:
@@ -104,7 +104,7 @@ def _is_option(word: str) -> bool:
 
 
 def _opened(handle: str, store: str | None, device: str) -> Model:
-    """The model that `handle` names; its notes go to standard error."""
+    """The model that `handle` names; prints its notes on standard error."""
     from pairbench.model.predictor import opened_model
     from pairbench.text import printable
     from pairbench.worker.steps import choose_device
@@ -123,13 +123,13 @@ def export(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
     table: Annotated[
         Path | None,
-        typer.Option("--csv", help="Pairs to check with; the test pairs of the model's dataset where none."),
+        typer.Option("--csv", help="Pairs to check with. [default: the test pairs of the model's dataset]"),
     ] = None,
     store: StoreOption = None,
     form: FormatOption = Format.table,
     traceback: TracebackOption = False,
 ) -> int:
-    """Write a kept model as ONNX or torch.export, once its answers to real pairs equal the original's."""
+    """Export a saved model to ONNX or torch.export, after checking its answers to real pairs against the original's."""
     from pairbench.model.export import exported
     from pairbench.results.render import Document, Table
 

@@ -1,4 +1,4 @@
-"""Between the text of a spec and the typed options of a component: reading, and errors in words."""
+"""Conversion of a spec's text into the typed options of a component, with readable errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def read(model: type[Model], owner: str, settings: Mapping[str, str]) -> Model:
-    """`model` with the options that `settings` writes as text; `owner` is the slot, for messages.
+    """`model` with the options that `settings` gives as text; `owner` is the slot, for messages.
 
     Raises:
         SpecError: an option is unknown, missing, of the wrong type or out of range.
@@ -45,7 +45,7 @@ def read(model: type[Model], owner: str, settings: Mapping[str, str]) -> Model:
 def validated(
     model: type[Model], owner: str, values: Mapping[str, Any], settings: Mapping[str, str] | None = None
 ) -> Model:
-    """`model` with typed `values`, or an error in words.
+    """`model` with typed `values`, or a readable error.
 
     Raises:
         SpecError: an option is unknown, missing, of the wrong type or out of range.
@@ -111,7 +111,7 @@ def _leaves(annotation: Any) -> list[Any]:
 
 
 def written_option(field: FieldInfo, value: Any) -> str:
-    """A JSON value of `field` as a spec writes it: text that would be read as something else stands in quotes."""
+    """A JSON value of `field` in spec syntax; text that would be parsed as something else is quoted."""
     plain = written(value)
     try:
         if _value(field, plain) == value:
@@ -137,7 +137,7 @@ def _typed(annotation: Any, text: str) -> Any:
                 if text == written(choice) or (isinstance(choice, str) and unquoted(text) == choice):
                     return choice
     single = [leaf for leaf in leaves if typing.get_origin(leaf) is None and leaf is not type(None)]
-    # Where a single value would do as well, only brackets make a list or a mapping.
+    # Where a single value is also valid, only brackets mean a list or a mapping.
     for leaf in leaves if text.startswith("[") or not single else ():
         origin, arguments = typing.get_origin(leaf), typing.get_args(leaf)
         if origin in (tuple, list):
@@ -159,7 +159,7 @@ def _typed(annotation: Any, text: str) -> Any:
 
 
 def _number(text: str) -> int | float | None:
-    """The number that `text` writes; None where it writes none."""
+    """The number that `text` denotes; None if it is not a number."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -191,7 +191,7 @@ def _message(model: type[Options], owner: str, error: ValidationError, settings:
 
 
 def _at(field: FieldInfo, location: tuple[int | str, ...]) -> str:
-    """What the part of `field` at `location` must be: an item of a list, where the location names one."""
+    """What the part of `field` at `location` must be: an item of a list if the location points to one."""
     if location:
         for leaf in _leaves(field.annotation):
             arguments = typing.get_args(leaf)

@@ -1,4 +1,4 @@
-"""What a run does: a component for each slot, a pairing, and how to train; as values, as text and as JSON."""
+"""The config of a run: a component for each slot, a pairing, and how to train; as values, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -51,48 +51,48 @@ Augment = dict[Distortion, NonNegativeFloat]
 class TrainOptions(Options):
     """How each round is trained and evaluated.
 
-    rounds: independent repeats, each with data, weights and shuffling of its own.
+    rounds: independent repeats, each with its own data, weights and shuffling.
     seed: the seed that the seeds of all rounds are drawn from.
     epochs: passes over the training pairs.
     batch_size: pairs in a step; a single pair that is left over at the end of an epoch joins the step before it.
     optimizer: an optimiser of torch (adam, adamw, sgd, ...) or timm (lamb, lion, ...) by name, or one of another
         package by its dotted path, such as my_package.MyOptimizer.
     learning_rate: the peak learning rate.
-    weight_decay: none leaves the optimiser's own default.
-    decay_all: true decays every parameter as torch does; false leaves out biases and the weights of norms.
-    clip_norm: the largest norm of a round's gradient; larger ones are scaled down to it; none leaves them.
+    weight_decay: the weight decay; none uses the optimiser's default.
+    decay_all: true decays every parameter, as torch does; false excludes biases and the weights of norms.
+    clip_norm: the largest norm of a round's gradient; larger ones are scaled down to it; none turns clipping off.
     ema: the decay of an exponential moving average of the weights, which is evaluated in their place; 0 turns it off.
-    optimizer_options: further arguments of the optimiser, such as [momentum=0.9,nesterov=true] or [betas=[0.9,0.95]].
+    optimizer_options: more arguments of the optimiser, such as [momentum=0.9,nesterov=true] or [betas=[0.9,0.95]].
     schedule: constant, cosine, linear, one_cycle, or a scheduler of torch (StepLR, ...) or timm (tanh, poly, ...),
         or the dotted path of another.
     warmup: the share of all steps in which the learning rate rises linearly from zero; for constant, cosine and
         linear, and for timm's schedulers.
-    schedule_options: further arguments of the scheduler, such as [step_size=10,gamma=0.5].
+    schedule_options: more arguments of the scheduler, such as [step_size=10,gamma=0.5].
     normalize: how images are scaled: unit is [0, 1], raw is 0-255, standard subtracts the mean and divides by the
         standard deviation of the round's training images, channel by channel.
-    augment: random distortions of each training image, drawn anew each time it is seen: rotate (degrees), scale and
-        shear (shares), shift and elastic (pixels), such as [rotate=10,shift=1]; each is the largest amount.
-    transforms: random transforms of torchvision, applied in their order to the 8-bit pixels of each training image and
-        drawn anew each time it is seen, such as [RandomHorizontalFlip(p=0.5),ColorJitter(brightness=0.2)]; a dotted
+    augment: random distortions, drawn again each time a training image is seen: rotate (degrees), scale and shear
+        (fractions), shift and elastic (pixels), such as [rotate=10,shift=1]; each is the largest amount.
+    transforms: random transforms of torchvision, applied in order to the 8-bit pixels of each training image and
+        drawn again each time it is seen, such as [RandomHorizontalFlip(p=0.5),ColorJitter(brightness=0.2)]; a dotted
         path names one of another package, such as [my_package.Rain(drops=9)].
-    swap: swap the images of every second training pair at random, with the answer that is then right.
-    repair: pair the labelled training images anew for each epoch.
+    swap: swap the images of a random half of the training pairs, and adjust their answers.
+    repair: draw new pairs of the labelled training images in each epoch.
     tta: at test time, average the answers over this many distorted copies of the images, at half of augment's
-        amounts; 0 reads the images as they are.
-    members: models in an ensemble; each is trained on the round's data from weights of its own, and their probabilities
+        amounts; 0 uses the undistorted images.
+    members: models in an ensemble; each is trained on the round's data from its own weights, and their probabilities
         are averaged.
     precision: fp32, or bf16: the products of 3x3 convolutions alone on a CPU with tile registers, else the forward pass
         under autocast. auto takes bf16 where a few steps are clearly faster and it has been shown to leave figures as
         they are: these products, and autocast with normalize=standard.
     engine: loop trains one round after the other; stacked trains several at once, their weights in one tensor; auto
-        takes whichever a few steps show to be clearly faster, and loop where there is too little work to tell.
-    compile: on trains through torch.compile; auto does so where a trial shows that it saves more than it costs.
-    evaluate_every: epochs between evaluations on the test pairs, for the curves; 0 evaluates after the last alone.
-    device: where to train; auto takes CUDA, then MPS, then the CPU.
-    evaluation: eval is right. train evaluates with dropout and batch statistics active, a flaw of the source report
-        that exists here to reproduce its figures.
-    carry_over: false is right. true hands the trained model and optimiser of a round to the next one, another flaw of
-        the source report that exists here to reproduce its figures.
+        takes whichever is clearly faster in a few trial steps, and loop if there is too little work to tell.
+    compile: on trains with torch.compile; auto does so if a trial shows that it saves more time than it costs.
+    evaluate_every: epochs between evaluations on the test pairs, for the curves; 0 evaluates only after the last.
+    device: where to train; auto prefers CUDA, then MPS, then the CPU.
+    evaluation: eval is correct. train evaluates with dropout and batch statistics active, a flaw of the source report,
+        available only to reproduce its figures.
+    carry_over: false is correct. true passes the trained model and optimiser of a round on to the next, another flaw of
+        the source report, available only to reproduce its figures.
     """
 
     rounds: Annotated[int, Field(ge=1, le=10_000)] = 10
@@ -129,13 +129,15 @@ class TrainOptions(Options):
         for call in self.transforms:
             parsed_call(call)
         if self.carry_over and (self.members > 1 or self.ema):
-            raise ValueError("carry_over hands one model on. Set train.members=1 and train.ema=0, or carry_over=false.")
+            raise ValueError(
+                "carry_over passes on a single model. Set train.members=1 and train.ema=0, or carry_over=false."
+            )
         if self.compile == "on" and self.engine == "stacked":
-            raise ValueError("compile=on compiles one model. Set train.engine=loop, or train.compile=off.")
+            raise ValueError("compile=on works with a single model. Set train.engine=loop, or train.compile=off.")
         if self.evaluation == "train" and (self.members > 1 or self.tta):
-            raise ValueError("evaluation=train reproduces the report alone. Set train.members=1 and train.tta=0.")
+            raise ValueError("evaluation=train only reproduces the report. Set train.members=1 and train.tta=0.")
         if self.tta and not any(self.augment.values()):
-            raise ValueError("tta averages over distorted copies, and augment names no distortion. Set train.augment.")
+            raise ValueError("tta averages over distorted copies, but augment names no distortion. Set train.augment.")
         return self
 
     def dotted(self) -> list[str]:
@@ -146,7 +148,7 @@ class TrainOptions(Options):
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One combination, complete and validated: what a run is known by."""
+    """One combination of components and options, complete and validated."""
 
     dataset: PairDataset
     encoder: Encoder
@@ -179,7 +181,7 @@ class RunConfig:
         return flat | {f"train.{option}": value for option, value in self.train.values().items()}
 
     def qualified(self) -> dict[str, Any]:
-        """The flat form with each component as `distribution:name`, which stays clear where two claim the name."""
+        """The flat form with each component as `distribution:name`, unambiguous if two plugins share a name."""
         origins = self.origins()
         return self.flat() | {
             slot: f"{origins[slot].distribution}:{component.name}"
@@ -189,7 +191,7 @@ class RunConfig:
 
     @property
     def config_id(self) -> str:
-        """Twelve hexadecimal digits that name this config: all but how many rounds there are and where files lie.
+        """Twelve hexadecimal digits that identify this config, ignoring the number of rounds and file locations.
 
         A user's own data, and weights that lie in a file, count by their content.
 
@@ -204,7 +206,7 @@ class RunConfig:
         return id_of(self.flat(), self.locations(), weights=weights, data=data if self.dataset.own_files else None)
 
     def locations(self) -> list[str]:
-        """The keys of options that only say where data or weights lie."""
+        """The keys of options that are only locations of data or weights."""
         places = {"dataset": type(self.dataset).locations, "encoder": self.encoder.locations}
         return [f"{slot}.{option}" for slot, options in places.items() for option in options]
 
@@ -220,12 +222,12 @@ class RunConfig:
             raise
         except Exception as error:
             raise DataError(
-                f"dataset '{self.dataset.name}' cannot tell a digest of its data ({type(error).__name__}: {error}). "
-                "Mend its plugin, or check the paths in its options."
+                f"dataset '{self.dataset.name}' failed to digest its data ({type(error).__name__}: {error}). "
+                "Fix its plugin, or check the paths in its options."
             ) from error
 
     def weights(self) -> str:
-        """The digest of the weights that the encoder reads; "" where it draws all of them.
+        """The digest of the weights that the encoder loads; "" if all of them are initialised at random.
 
         Raises:
             DataError: they cannot be read.
@@ -236,8 +238,8 @@ class RunConfig:
             raise
         except Exception as error:
             raise DataError(
-                f"encoder '{self.encoder.name}' cannot tell a digest of its weights ({type(error).__name__}: {error}). "
-                "Mend its plugin, or check the paths in its options."
+                f"encoder '{self.encoder.name}' failed to digest its weights ({type(error).__name__}: {error}). "
+                "Fix its plugin, or check the paths in its options."
             ) from error
 
     def words(self) -> list[str]:
@@ -245,7 +247,7 @@ class RunConfig:
         return config_words(self.flat(), self)
 
     def origins(self, registry: Registry | None = None) -> dict[str, Origin]:
-        """Where the component of each slot comes from."""
+        """The origin of the component in each slot."""
         registry = registry or installed()
         return {slot: registry.origin_of(type(component)) for slot, component in self.components().items()}
 
@@ -254,7 +256,7 @@ class RunConfig:
 
 
 def config_words(flat: Mapping[str, Any], config: RunConfig) -> list[str]:
-    """The words of `config`; an option at its default is left out."""
+    """The words of `config`, without options at their defaults."""
     models: dict[str, Options] = {**config.components(), "train": config.train}
     names = _clear_names(config)
     words = [f"{slot}={names[slot]}" for slot in ("encoder", "head", "loss")]
@@ -272,7 +274,7 @@ def config_words(flat: Mapping[str, Any], config: RunConfig) -> list[str]:
 
 
 def _clear_names(config: RunConfig) -> dict[str, str]:
-    """The name of the component in each slot, with its distribution where others claim the name too."""
+    """The name of the component in each slot, with its distribution if the name is not unique."""
     registry = installed()
     qualified = config.qualified()
     return {
@@ -284,10 +286,10 @@ def _clear_names(config: RunConfig) -> dict[str, str]:
 def resolve(settings: Settings, registry: Registry | None = None, home: str = "") -> RunConfig:
     """The config that `settings` ask for, with defaults for the rest.
 
-    home: the distribution whose component is meant where several claim a name, for the words of its own suites.
+    home: the distribution preferred if several provide the same name, for its own suites.
 
     Raises:
-        SpecError: a key, a component or an option is unknown or wrong; the message names the mend.
+        SpecError: a key, a component or an option is unknown or wrong; the message says how to fix it.
     """
     registry = registry or installed()
     _check_keys(settings, registry)
@@ -358,7 +360,7 @@ def from_flat(flat: Mapping[str, Any], registry: Registry | None = None) -> RunC
         }
         pairing = flat["pairing"]
     except KeyError as error:
-        raise SpecError(f"a config without {error}: expected every slot. Write it with RunConfig.flat().") from None
+        raise SpecError(f"a config without {error}: expected every slot. Create it with RunConfig.flat().") from None
     return RunConfig(**models, pairing=pairing, train=validated(TrainOptions, "train", options("train")))
 
 
@@ -386,7 +388,7 @@ def _options(settings: Settings, owner: str) -> Settings:
 
 
 def _unknown_option(key: str, registry: Registry) -> SpecError:
-    """The error for an option of something that has none: the real options of that name, or the groups there are."""
+    """The error for an option of an unknown group: suggests real options of that name, or lists the groups."""
     option = key.partition(".")[2]
     models: dict[str, list[type[Options]]] = {
         slot: [claim.component for claims in registry.components[slot].values() for claim in claims]

@@ -19,7 +19,7 @@ Settings = dict[str, str]
 
 
 def split_words(text: str) -> list[str]:
-    """The words of `text`: cut at white space before a `KEY=`, so that a value may have spaces in it."""
+    """The words of `text`, split at white space before a `KEY=`, so that values may contain spaces."""
     words, start, depth, in_quotes = [], 0, 0, False
     for match in re.finditer(r"[\[({})\]\"]|\s+", text):
         mark = match[0]
@@ -36,10 +36,10 @@ def split_words(text: str) -> list[str]:
 
 
 def split_commas(text: str) -> list[str]:
-    """The parts of `text` between commas that no bracket or double quote protects.
+    """`text` split at commas that are not inside brackets or double quotes.
 
     Raises:
-        SpecError: a bracket or quote has no partner.
+        SpecError: a bracket or quote is not balanced.
     """
     parts, start, closing, in_quotes = [], 0, list[str](), False
     for at, char in enumerate(text):
@@ -52,7 +52,7 @@ def split_commas(text: str) -> list[str]:
         elif closing and char == closing[-1]:
             closing.pop()
         elif char in _OPEN.values():
-            raise SpecError(f"{quoted(text)}: the {char} closes nothing. Balance the brackets.")
+            raise SpecError(f"{quoted(text)}: unmatched {char}. Balance the brackets.")
         elif char == "," and not closing:
             parts.append(text[start:at])
             start = at + 1
@@ -86,7 +86,7 @@ def parse_word(word: str) -> tuple[str, list[str]]:
 
 
 def repeated(names: Iterable[str]) -> str | None:
-    """The first of `names` that stands twice; None where each stands once."""
+    """The first of `names` that occurs twice; None if there is none."""
     seen = set[str]()
     for name in names:
         if name in seen:
@@ -96,10 +96,10 @@ def repeated(names: Iterable[str]) -> str | None:
 
 
 def parse(words: Iterable[str]) -> dict[str, list[str]]:
-    """The values of each key that `words` name, in their order.
+    """The values of each key in `words`, in order.
 
     Raises:
-        SpecError: a word is malformed or a key stands twice.
+        SpecError: a word is malformed or a key occurs twice.
     """
     parsed: dict[str, list[str]] = {}
     for word in words:
@@ -126,10 +126,10 @@ def expand(parsed: dict[str, list[str]]) -> list[Settings]:
 
 
 def single(parsed: dict[str, list[str]]) -> Settings:
-    """The settings where no key has more than one value.
+    """The settings of a spec that is not a grid.
 
     Raises:
-        SpecError: a key has several.
+        SpecError: a key has several values.
     """
     for key, values in parsed.items():
         if len(values) > 1:
@@ -138,17 +138,17 @@ def single(parsed: dict[str, list[str]]) -> Settings:
 
 
 def override(base: Settings, change: Settings) -> Settings:
-    """`base` with `change` laid over it; a slot that gets another component drops the options of the old one."""
+    """`base` overridden by `change`; replacing the component of a slot drops the options of the old one."""
     replaced = {key for key, value in change.items() if "." not in key and base.get(key, value) != value}
     kept = {key: value for key, value in base.items() if key.split(".")[0] not in replaced}
     return {**kept, **change}
 
 
 def split_specs(arguments: Sequence[str]) -> list[list[str]]:
-    """The specs that the arguments of `timing` name, each as its words.
+    """The specs in the arguments of `timing`, each as a list of words.
 
-    An argument with a space in it is a spec. One without is shared by all specs, unless its key stands in one of them
-    or twice: then it is a spec of its own. Without any quoted spec or repeated key, all arguments are one spec.
+    An argument that contains a space is a spec. Any other is shared by all specs, unless its key is also in one of them
+    or repeated: then it is a separate spec. Without a quoted spec or a repeated key, all arguments form one spec.
     """
     found = [words for argument in arguments if (words := split_words(argument))]
     specs = [words for words in found if len(words) > 1]
@@ -160,7 +160,7 @@ def split_specs(arguments: Sequence[str]) -> list[list[str]]:
 
 
 def literal(text: str) -> str | list[str] | dict[str, str]:
-    """`text` as written: a list where it stands in brackets, a mapping in `[key=value]`, else text without quotes."""
+    """The value of `text`: a list if it is in brackets, a mapping for `[key=value]`, else text without quotes."""
     if len(text) >= 2 and text[0] == "[" and text[-1] == "]":
         items = [item.strip() for item in split_commas(text[1:-1])] if text[1:-1].strip() else []
         if items and all(re.match(r"[A-Za-z_]\w*=", item) for item in items):
@@ -170,12 +170,12 @@ def literal(text: str) -> str | list[str] | dict[str, str]:
 
 
 def unquoted(text: str) -> str:
-    """`text` without the double quotes around it, where it has both; a quote inside them is written twice."""
+    """`text` without surrounding double quotes; doubled quotes inside are unescaped."""
     return text[1:-1].replace('""', '"') if len(text) >= 2 and text[0] == text[-1] == '"' else text
 
 
 def written(value: object, *, quote: bool = False) -> str:
-    """`value` as a spec writes it; with `quote`, text stands in quotes even where it needs none to be whole."""
+    """`value` in spec syntax; with `quote`, text is quoted even if it does not need quotes."""
     if value is None:
         return "none"
     if isinstance(value, bool):

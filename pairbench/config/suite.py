@@ -1,4 +1,4 @@
-"""Suites: named lists of configs, in TOML files of plugins or of the user.
+"""Suites: named lists of configs, in TOML files of plugins or users.
 
 description = "What it shows."
 words = ["train.epochs=50"]            # shared by all runs
@@ -7,7 +7,7 @@ words = ["train.epochs=50"]            # shared by all runs
 name = "Baseline"
 words = ["encoder=mlp", "pairing=two_channel"]
 
-[run.published]                        # optional: figures to stand beside ours, as mean and standard deviation
+[run.published]                        # optional: published figures to compare with, as mean and standard deviation
 accuracy = { mean = 0.7674, std = 0.0131, rounds = 10 }
 """
 
@@ -34,7 +34,7 @@ MAX_WORDS = 1000
 
 @dataclass(frozen=True)
 class Published:
-    """A published figure: its mean, and, where they are known, its standard deviation and number of rounds."""
+    """A published figure: its mean and, if known, its standard deviation and number of rounds."""
 
     mean: float
     std: float | None = None
@@ -43,7 +43,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Entry:
-    """One run of a suite: its name, its words, figures published elsewhere, and a remark."""
+    """One run of a suite: its name, its words, published figures, and a note."""
 
     name: str
     words: tuple[str, ...]
@@ -53,7 +53,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of runs; `home` is the distribution that brings it, "" for a file of the user's own."""
+    """A named list of runs; `home` is the distribution that provides it, "" for a user's file."""
 
     name: str
     description: str
@@ -61,7 +61,7 @@ class Suite:
     home: str = ""
 
     def only(self, names: Sequence[str]) -> Suite:
-        """The suite with the entries `names` alone, all where there are none; upper and lower case are the same.
+        """The suite restricted to the entries `names` (case-insensitive); no names mean all entries.
 
         Raises:
             SpecError: an entry does not exist.
@@ -78,10 +78,10 @@ class Suite:
         return replace(self, entries=tuple(e for e in self.entries if e.name.lower() in wanted))
 
     def configs(self, words: Sequence[str], registry: Registry) -> list[tuple[str, Entry, RunConfig]]:
-        """(name, entry, config) of each run, with `words` laid over every entry.
+        """(name, entry, config) of each run, with every entry overridden by `words`.
 
         Raises:
-            SpecError: a word is wrong, or two runs have one name.
+            SpecError: a word is wrong, or two runs have the same name.
         """
         laid = parse(words)
         change = expand(laid)
@@ -106,7 +106,7 @@ def find_suite(name: str, registry: Registry) -> Suite:
     """The suite called `name`, or the one in the file `name`.
 
     Raises:
-        SpecError: there is none, or it is wrong.
+        SpecError: it does not exist or is invalid.
     """
     if name.endswith(".toml") or "/" in name:
         return read_suite(Path(name))
@@ -115,7 +115,7 @@ def find_suite(name: str, registry: Registry) -> Suite:
         raise unknown("suite", name, registry.suites)
     if len(claims) > 1:
         files = " or ".join(printable(str(path)) for path in claims)
-        raise SpecError(f"suite {quoted(name)} is claimed by {len(claims)} plugins. Write --suite {files}.")
+        raise SpecError(f"suite {quoted(name)} exists in {len(claims)} plugins. Write --suite {files}.")
     return replace(read_suite(claims[0]), home=registry.suite_homes.get(claims[0], ""))
 
 
@@ -123,11 +123,11 @@ def read_suite(path: Path) -> Suite:
     """The suite in a TOML file.
 
     Raises:
-        SpecError: the file is missing, is not TOML, or lacks or misspells something.
+        SpecError: the file is missing, is not TOML, or has missing or unknown keys.
     """
     where = printable(str(path), 160)
     try:
-        # A pipe that nobody writes to would be waited for.
+        # Reading a pipe without a writer would block.
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ValueError("not a file")
         with path.open("rb") as file:
@@ -140,9 +140,9 @@ def read_suite(path: Path) -> Suite:
     try:
         value = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        # Besides its own errors, tomllib passes on those of text that is not UTF-8 and of numbers that are too long.
+        # Besides its own errors, tomllib raises those of text that is not UTF-8 and of numbers that are too long.
         reason = printable(one_line(error), 80)
-        raise SpecError(f"suite {where}: not TOML ({reason}). Mend that line.") from None
+        raise SpecError(f"suite {where}: not TOML ({reason}). Fix that line.") from None
     try:
         return _suite(path.stem, value)
     except SpecError as error:
@@ -160,7 +160,7 @@ def _suite(name: str, value: dict[str, Any]) -> Suite:
     entries = [_entry(run, number, shared) for number, run in enumerate(runs, start=1)]
     twice = repeated(entry.name.lower() for entry in entries)
     if twice is not None:
-        raise SpecError(f"two runs are called {quoted(twice)}. Give each a name of its own.")
+        raise SpecError(f"two runs are called {quoted(twice)}. Give each a unique name.")
     return Suite(name, _text(value, "description", ""), tuple(entries))
 
 
@@ -171,11 +171,9 @@ def _entry(run: dict[str, Any], number: int, shared: list[str]) -> Entry:
     if not name.strip():
         raise SpecError(f'{where}name is missing. Write name = "...".')
     if "," in name:
-        raise SpecError(
-            f"{where}name {quoted(name)} has a comma, which --only reads as the end of a name. Leave it out."
-        )
+        raise SpecError(f"{where}name {quoted(name)} has a comma, which separates names in --only. Remove it.")
     own = _words(run, where)
-    # The run's own words replace the shared ones; as in `override`, another component drops the old one's options.
+    # The run's own words override the shared ones; as in `override`, a new component drops the old one's options.
     mine, ours = parse(own), parse(shared)
     replaced = {key for key, values in mine.items() if "." not in key and ours.get(key, values) != values}
     kept = [w for w in shared if (key := w.partition("=")[0]) not in mine and key.split(".")[0] not in replaced]
@@ -213,7 +211,7 @@ def _words(value: dict[str, Any], where: str) -> list[str]:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise SpecError(f'{where}words: expected a list such as ["encoder=cnn", "loss=aux"].')
     if len(words) > MAX_WORDS:
-        raise SpecError(f"{where}{len(words)} words: expected at most {MAX_WORDS}. Leave out those at their defaults.")
+        raise SpecError(f"{where}{len(words)} words: expected at most {MAX_WORDS}. Omit options at their defaults.")
     parse(words)
     return words
 

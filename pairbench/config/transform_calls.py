@@ -12,7 +12,7 @@ from pairbench.errors import SpecError
 from pairbench.plugin.dotted import is_dotted
 from pairbench.text import quoted, unknown
 
-# Those that leave an image an image of the same shape; RandomCrop and RandomResizedCrop do at the image's own size.
+# Those that preserve the shape of an image; RandomCrop and RandomResizedCrop do if their size is the image's own.
 NAMES = (
     "AugMix",
     "AutoAugment",
@@ -43,10 +43,10 @@ _LIKE = "expected NAME(option=value,...), such as RandomHorizontalFlip(p=0.5)"
 
 
 def parsed_call(text: str) -> tuple[str, dict[str, Any]]:
-    """The name and the options of a transform that `text` writes; nothing in it is run.
+    """The name and the options of the transform call in `text`, which is parsed and never executed.
 
     Raises:
-        SpecError: it is no such call, or names no known transform.
+        SpecError: it is not such a call, or the transform is unknown.
     """
     try:
         node = ast.parse(text.strip(), mode="eval").body

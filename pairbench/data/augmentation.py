@@ -1,7 +1,7 @@
-"""Random distortions of a batch of images, each image with its own, in one resampling.
+"""Random distortions of a batch of images, different for each image, in one resampling.
 
-torchvision's v2 transforms draw one set of parameters for a whole batch, so applying them image by image costs a call
-for each; this costs one grid for all (docs/decisions/0011-one-grid-for-all-distortions.md has the measurement).
+torchvision's v2 transforms draw one set of parameters for a whole batch, so every image needs
+a call; here one grid serves the whole batch (measured in docs/decisions/0011-one-grid-for-all-distortions.md).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ ELASTIC_GRID = 4
 
 
 def distort(images: Tensor, amounts: Mapping[Distortion, float], generator: torch.Generator, fill: Tensor) -> Tensor:
-    """Images (N, C, H, W), each turned, scaled, sheared, shifted and bent by amounts drawn uniformly.
+    """Images (N, C, H, W), each rotated, scaled, sheared, shifted and bent by amounts drawn uniformly.
 
     Args:
         images: (N, C, H, W) float32.
-        amounts: the largest rotate (degrees), scale and shear (shares), shift and elastic (pixels).
-        generator: on the CPU; it alone decides the draws, whatever the device.
-        fill: (C, 1, 1), the value outside the images.
+        amounts: the largest rotate (degrees), scale and shear (fractions), shift and elastic (pixels).
+        generator: on the CPU, so that the draws do not depend on the device.
+        fill: (C, 1, 1), the value of pixels outside the images.
     """
     count, _, height, width = images.shape
     return resampled(images, grids(count, height, width, amounts, generator).to(images.device), fill)
@@ -34,7 +34,7 @@ def distort(images: Tensor, amounts: Mapping[Distortion, float], generator: torc
 def grids(
     count: int, height: int, width: int, amounts: Mapping[Distortion, float], generator: torch.Generator
 ) -> Tensor:
-    """(N, H, W, 2), for each of `count` images where each pixel is taken from, as grid_sample reads it."""
+    """Sampling grids (N, H, W, 2) for `count` images, in the format of grid_sample."""
     matrices = _matrices(count, height, width, amounts, generator)
     grid = functional.affine_grid(matrices, [count, 1, height, width], align_corners=False)
     if amounts.get("elastic"):
@@ -43,8 +43,8 @@ def grids(
 
 
 def resampled(images: Tensor, grid: Tensor, fill: Tensor) -> Tensor:
-    """Images (N, C, H, W), taken anew at `grid` (N, H, W, 2); outside they are `fill` (C, 1, 1)."""
-    # Moved to zero and back, since grid_sample fills with zero outside.
+    """Images (N, C, H, W), resampled at `grid` (N, H, W, 2); pixels outside are `fill` (C, 1, 1)."""
+    # Shifted so that `fill` is zero, since grid_sample fills with zero outside.
     moved = functional.grid_sample(images - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return moved + fill
 
@@ -62,7 +62,7 @@ def _matrices(
     shear = draw("shear").squeeze(1)
     shift = draw("shift", 2) * torch.tensor([2 / width, 2 / height])
     cos, sin = angle.cos(), angle.sin()
-    # In pixels of a non-square image a rotation is not one in [-1, 1] coordinates: the ratio of the sides mends that.
+    # For a non-square image, a rotation in pixels is not one in [-1, 1] coordinates: correct by the aspect ratio.
     ratio = height / width
     return torch.stack(
         [
@@ -74,7 +74,7 @@ def _matrices(
 
 
 def _bend(count: int, height: int, width: int, pixels: float, generator: torch.Generator) -> Tensor:
-    """(N, H, W, 2) smooth displacements: a coarse grid of draws, interpolated."""
+    """Smooth displacements (N, H, W, 2): a coarse random grid, interpolated."""
     coarse = (torch.rand(count, 2, ELASTIC_GRID, ELASTIC_GRID, generator=generator) * 2 - 1) * pixels
     fine = functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
     return (fine * torch.tensor([2 / width, 2 / height]).view(1, 2, 1, 1)).permute(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""Guards around what torchvision downloads and unpacks: no file without a checksum, and none outside its folder."""
+"""Guards for torchvision's downloads: no file without a checksum, and nothing unpacked outside its folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pairbench.text import printable, quoted
 
 @contextlib.contextmanager
 def checked_downloads() -> Generator[None]:
-    """While this holds, torchvision uses no download whose checksum is unknown or wrong, and unpacks archives into
-    their folder alone.
+    """Within this block torchvision rejects downloads whose checksum is unknown or wrong, and unpacks archives
+    only into their folder.
 
-    torchvision leaves both to who calls it: a file without a checksum passes, and what an archive's members are called
-    decides where Python before 3.14 writes them.
+    torchvision leaves both to the caller: it accepts a file without a checksum, and before Python 3.14 the names of an
+    archive's members determine where they are written.
     """
     from torchvision.datasets import utils
 
@@ -29,7 +29,9 @@ def checked_downloads() -> Generator[None]:
 
     def checked(path: str | Path, md5: str | None = None) -> bool:
         if md5 is None:
-            raise DataError(f"no checksum is known of {quoted(Path(path).name)}. Get it by hand, and look at it first.")
+            raise DataError(
+                f"no checksum is known for {quoted(Path(path).name)}. Download it manually and inspect it first."
+            )
         return bool(check(path, md5))
 
     extractors.update({".tar": unpack_tar, ".zip": unpack_zip})
@@ -42,8 +44,8 @@ def checked_downloads() -> Generator[None]:
 
 
 def unpack_tar(archive: str | Path, folder: str | Path, compression: str | None = None) -> None:
-    """Unpack a tar archive below `folder`; nothing is written where a member would be elsewhere, or is no plain file,
-    folder or link between those.
+    """Unpack a tar archive into `folder`; nothing is written if a member is outside of it, or is not a plain file, a
+    folder, or a link between those.
 
     Raises:
         DataError: a member is refused.
@@ -58,7 +60,7 @@ def unpack_tar(archive: str | Path, folder: str | Path, compression: str | None 
 
 
 def unpack_zip(archive: str | Path, folder: str | Path, _compression: str | None = None) -> None:
-    """Unpack a zip archive below `folder`; nothing is written where a member would be elsewhere or is a link.
+    """Unpack a zip archive into `folder`; nothing is written if a member is outside of it or is a link.
 
     Raises:
         DataError: a member is refused.

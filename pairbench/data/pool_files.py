@@ -1,4 +1,4 @@
-"""The pools of a run on disk: saved once, sealed, and memory-mapped by every worker."""
+"""The pools of a run on disk: saved once with checksums, and memory-mapped by every worker."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from pairbench.text import printable
 
 _PARTS = ("images", "pairs", "target", "classes")
 _SEAL = "seal.json"
-# What tells two states of a file apart without reading it.
+# Inode, size and mtime: identify the state of a file without reading it.
 _Stamp = tuple[int, int, int]
 
 
 class KeptPools:
-    """The pools of each split below `folder`, which nobody may change meanwhile.
+    """The pools of each split in `folder`, which must not change while they are open.
 
     Raises:
-        StoreError: they are not what was saved.
+        StoreError: they differ from what was saved.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # Before the content is read, or a change between the two would go unseen.
+        # Taken before the content is read; otherwise a change in between would go unnoticed.
         self._stamps = self._now()
         self.splits = {split: open_pool(folder / split) for split in SPLITS}
 
     def check(self) -> None:
-        """Raise a StoreError where a file has changed since it was opened, so that what was read is not to be used."""
+        """Raise a StoreError if a file has changed since it was opened, so that what was read must not be used."""
         if self._now() != self._stamps:
             raise _changed(self.folder)
 
@@ -52,7 +52,7 @@ class KeptPools:
 
 
 def save_pool(pool: PairPool, folder: Path) -> None:
-    """Write `pool` below `folder` as one .npy file a part; images that lie in a file already are linked to."""
+    """Write `pool` to `folder` as one .npy file per part; images that are already in a file are linked."""
     folder.mkdir(parents=True, exist_ok=True)
     for part in _PARTS:
         file = folder / f"{part}.npy"
@@ -65,8 +65,8 @@ def save_pool(pool: PairPool, folder: Path) -> None:
 
 
 def _linked(source: Path, file: Path) -> bool:
-    """Whether `file` now leads to what is in `source`."""
-    # A hard link outlives the other name of the file, but does not reach another file system.
+    """Link `file` to `source`; returns whether that worked."""
+    # A hard link survives the removal of the original name, but does not work across file systems.
     for link in (file.hardlink_to, file.symlink_to):
         with contextlib.suppress(OSError, NotImplementedError):
             link(source)
@@ -75,10 +75,10 @@ def _linked(source: Path, file: Path) -> bool:
 
 
 def open_pool(folder: Path) -> PairPool:
-    """The pool that `save_pool` wrote, memory-mapped: pages are shared by all processes that open it.
+    """The pool that `save_pool` wrote, memory-mapped: all processes that open it share its memory.
 
     Raises:
-        StoreError: it is not what was saved.
+        StoreError: it differs from what was saved.
     """
     try:
         if json.loads((folder / _SEAL).read_text(encoding="utf-8")) != _sums(folder):
@@ -96,7 +96,7 @@ def open_pool(folder: Path) -> PairPool:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """A checksum of each file of a pool, and where they lie: the parts of two pools fit together."""
+    """The checksum of each file of a pool, and its place, so that parts of different pools cannot be mixed up."""
     sums = {"place": f"{folder.parent.name}/{folder.name}"}
     return sums | {path.name: checksum_of(path) for path in folder.glob("*.npy")}
 
@@ -109,6 +109,6 @@ def checksum_of(path: Path) -> str:
 
 def _changed(folder: Path) -> StoreError:
     return StoreError(
-        f"the images and pairs that this run keeps in {printable(str(folder))} were changed or removed meanwhile, and "
-        "nothing was made of them. Finished rounds are kept: run the same command again."
+        f"the images and pairs of this run in {printable(str(folder))} were changed or removed during the run, "
+        "so the round was discarded. Finished rounds are saved: run the same command again."
     )

@@ -1,7 +1,7 @@
-"""torchvision's random transforms over batches of images, each image with draws of its own.
+"""torchvision's random transforms on batches of images, drawn separately for each image.
 
-A v2 transform draws once for all that it is called with. Those whose only draw is whether they happen (flips,
-inversion, ...) act on the whole batch, and a mask says on which images; all others are called image by image.
+A v2 transform draws its parameters once per call. Transforms that only draw whether to apply (flips, inversion, ...)
+are applied to the whole batch and masked; all others are called image by image.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pairbench.text import one_line, printable
 
 
 class Transforms:
-    """The transforms that `calls` write, in their order, on uint8 images."""
+    """The transforms in `calls`, applied in order to uint8 images."""
 
     def __init__(self, calls: Sequence[str]) -> None:
         self.steps = [_built(call) for call in calls]
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Images (N, C, H, W) uint8, each transformed by draws that `generator` decides; torch's own stay as they are.
+        """Images (N, C, H, W) uint8, each transformed by draws from `generator`; torch's global generator is untouched.
 
         generator: on the CPU.
         """
@@ -42,10 +42,10 @@ class Transforms:
 
 
 def check_transforms(calls: Sequence[str], image_shape: tuple[int, int, int]) -> None:
-    """Refuse transforms that cannot be built, or that change the shape of the images.
+    """Reject transforms that cannot be built, or that change the shape of the images.
 
     Raises:
-        MismatchError: one of them is such.
+        MismatchError: there is such a transform.
     """
     for call in calls:
         try:
@@ -56,17 +56,17 @@ def check_transforms(calls: Sequence[str], image_shape: tuple[int, int, int]) ->
             reason = printable(one_line(error), 150)
             raise MismatchError(
                 f"train.transforms: {printable(call, 80)} cannot transform images {image_shape} ({reason}). "
-                "Change its options, or leave it out."
+                "Change its options, or remove it."
             ) from None
         if tuple(found.shape[1:]) != image_shape or found.dtype != torch.uint8:
             raise MismatchError(
-                f"train.transforms: {printable(call, 80)} makes images {tuple(found.shape[1:])} of {image_shape}. "
-                f"Set its size to [{image_shape[1]},{image_shape[2]}], or leave it out."
+                f"train.transforms: {printable(call, 80)} turns images {image_shape} into {tuple(found.shape[1:])}. "
+                f"Set its size to [{image_shape[1]},{image_shape[2]}], or remove it."
             )
 
 
 def _built(call: str) -> tuple[nn.Module, float | None]:
-    """A transform, and its chance of happening where that is all that it draws."""
+    """A transform, and its probability if that is all that it draws, else None."""
     from torchvision.transforms import v2
 
     name, options = parsed_call(call)
@@ -80,7 +80,7 @@ def _built(call: str) -> tuple[nn.Module, float | None]:
         raise
     except Exception as error:  # noqa: BLE001 - a transform may raise anything over its options
         reason = printable(one_line(error), 150)
-        raise MismatchError(f"train.transforms: {printable(call, 80)}: {reason}. Mend its options.") from None
+        raise MismatchError(f"train.transforms: {printable(call, 80)}: {reason}. Fix its options.") from None
     whether = getattr(v2._transform, "_RandomApplyTransform")  # noqa: B009 - private, so mypy does not know it
     draws = getattr(type(made), "make_params", None) is not v2.Transform.make_params
     if isinstance(made, whether) and not draws:

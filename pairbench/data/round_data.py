@@ -1,4 +1,4 @@
-"""Pools on the device, scaled as a round asks, and what is checked of them."""
+"""The data of a round on its device, scaled, and the validation of pools."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class Scaling:
 class RoundData:
     """The examples of one round on one device.
 
-    Small rounds are scaled once and kept as float32; larger ones stay uint8 in the pool and are scaled batch by batch.
+    Small rounds are scaled once and stored as float32; larger ones stay uint8 in the pool and are scaled per batch.
     """
 
-    def __init__(self, pool: PairPool, number: int, scaling: Scaling, device: torch.device) -> None:
-        self.pairs = pool.pairs[number].to(device)  # (N, V)
-        self.target = pool.target[number].to(device)
-        self.classes = pool.classes[pool.pairs[number]].to(device)  # (N, V)
-        self.folds = None if pool.folds is None else pool.folds[number]  # (N,)
+    def __init__(self, pool: PairPool, round_index: int, scaling: Scaling, device: torch.device) -> None:
+        self.pairs = pool.pairs[round_index].to(device)  # (N, V)
+        self.target = pool.target[round_index].to(device)
+        self.classes = pool.classes[pool.pairs[round_index]].to(device)  # (N, V)
+        self.folds = None if pool.folds is None else pool.folds[round_index]  # (N,)
         self.scaling = Scaling(scaling.shift.to(device), scaling.scale.to(device))
-        used, rows = torch.unique(pool.pairs[number], return_inverse=True)
+        used, rows = torch.unique(pool.pairs[round_index], return_inverse=True)
         self.rows = rows.to(device)  # (N, V), rows of the images that this round uses
         self._pool, self._used, self._device = pool, used, device
         self._small = used.numel() * pool.images[0].numel() * 4 <= MATERIALISE_BYTES
@@ -58,32 +58,32 @@ class RoundData:
 
     @property
     def image_count(self) -> int:
-        """How many different images this round uses."""
+        """The number of distinct images of this round."""
         return int(self._used.numel())
 
     @property
     def device(self) -> torch.device:
-        """Where the examples are."""
+        """The device of the examples."""
         return self._device
 
     def used_images(self) -> tuple[PairPool, Tensor]:
-        """The pool, and the rows of it (U,) that this round uses."""
+        """The pool, and its rows (U,) that this round uses."""
         return self._pool, self._used
 
     @property
     def black(self) -> Tensor:
-        """(C, 1, 1), what a pixel of zero is scaled to."""
+        """(C, 1, 1), the scaled value of a zero pixel."""
         return -self.scaling.shift * self.scaling.scale
 
     def images(self, rows: Tensor) -> Tensor:
-        """The images (..., C, H, W) float32 at `rows` (...) of those that this round uses."""
+        """The images (..., C, H, W) float32 at `rows` (...) of this round's images."""
         if self._images is not None:
             return self._images[rows]
         chosen = self._pool.images[self._used[rows.cpu()]].to(self._device)
         return self.scaling(chosen)
 
     def pixels(self, rows: Tensor) -> Tensor:
-        """The same images as `images`, (..., C, H, W) uint8, before they are scaled."""
+        """The images of `images` before scaling, (..., C, H, W) uint8."""
         if self._images is not None:
             return (self._images[rows] / self.scaling.scale + self.scaling.shift).round().to(torch.uint8)
         return self._pool.images[self._used[rows.cpu()]].to(self._device)
@@ -93,8 +93,8 @@ class RoundData:
         return PairBatch(self.images(self.rows[examples]), self.target[examples], self.classes[examples])
 
 
-def scaling(normalize: str, pool: PairPool, number: int) -> Scaling:
-    """The scaling that `train.normalize` asks for; standard takes the training images of round `number`."""
+def scaling(normalize: str, pool: PairPool, round_index: int) -> Scaling:
+    """The scaling for `train.normalize`; standard is computed from the training images of round `round_index`."""
     channels = pool.images.shape[1]
     if normalize == "raw":
         return Scaling(torch.zeros(channels, 1, 1), torch.ones(channels, 1, 1))
@@ -102,7 +102,7 @@ def scaling(normalize: str, pool: PairPool, number: int) -> Scaling:
         return Scaling(torch.zeros(channels, 1, 1), torch.full((channels, 1, 1), 1 / 255))
     total = torch.zeros(channels, dtype=torch.float64)
     squares = torch.zeros(channels, dtype=torch.float64)
-    used = torch.unique(pool.pairs[number])
+    used = torch.unique(pool.pairs[round_index])
     for rows in used.split(4096):
         images = pool.images[rows].double().transpose(0, 1).flatten(1)  # (C, n * H * W)
         total += images.sum(1)
@@ -115,14 +115,14 @@ def scaling(normalize: str, pool: PairPool, number: int) -> Scaling:
 
 
 def check_pool(pool: PairPool, task: PairTask, rounds: int, name: str) -> None:
-    """Refuse a pool that is not what its interface promises.
+    """Reject a pool that violates its interface.
 
     Raises:
         DataError: a shape, a type or a range is wrong.
     """
 
     def refuse(what: str) -> None:
-        raise DataError(f"dataset '{name}' gave {what}.")
+        raise DataError(f"dataset '{name}' returned {what}.")
 
     if tuple(pool.images.shape[1:]) != task.image_shape or pool.images.dtype != torch.uint8:
         refuse(
@@ -177,7 +177,7 @@ def check_answers(pools: Mapping[str, PairPool], task: PairTask, name: str) -> l
 
 
 def shared_images(pools: Mapping[str, PairPool]) -> str:
-    """The first image that two splits share, in words; "" where they share none. Compares pixels."""
+    """Describes the first image that two splits share, comparing pixels; "" if there is none."""
     seen: dict[bytes, tuple[str, int]] = {}
     for split, pool in pools.items():
         own: dict[bytes, tuple[str, int]] = {}

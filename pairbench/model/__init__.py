@@ -1,1 +1,1 @@
-"""The network of a config, the file that a trained one is kept in, and its answers."""
+"""The network of a config, the file that a trained model is saved in, and its predictions."""

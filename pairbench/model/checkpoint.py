@@ -1,4 +1,4 @@
-"""Between trained models and files: packed into safetensors, and rebuilt; loading runs no code of the file."""
+"""Saves trained models as safetensors and rebuilds them; loading never runs code from the file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pairbench.text import printable
 
 @dataclass(frozen=True)
 class Kept:
-    """A trained model as it was kept: its config, its members in eval mode, its scaling, and what to know of it."""
+    """A saved model: its config, its members in eval mode, its scaling, and notes for the user."""
 
     path: Path
     description: dict[str, Any]
@@ -36,9 +36,9 @@ class Kept:
 
 
 def packed(config: RunConfig, models: Sequence[PairModel], scaling: Scaling, record: Mapping[str, Any]) -> bytes:
-    """The content of the file that keeps `models`, the members of the round that `record` tells of."""
+    """The content of a model file for `models`, the members of the round of `record`."""
     tensors = {
-        # Clones, since members of a stack are views of one tensor, and tied weights share one.
+        # Cloned, since members of a stack are views of one tensor, and tied weights share one.
         f"members.{number}.{name}": value.detach().cpu().contiguous().clone()
         for number, model in enumerate(models)
         for name, value in model.state_dict().items()
@@ -70,7 +70,7 @@ def packed(config: RunConfig, models: Sequence[PairModel], scaling: Scaling, rec
 
 
 def restored(path: Path, device: torch.device | None = None, registry: Registry | None = None) -> Kept:
-    """The model that is kept at `path`, on `device` (the CPU where none is named).
+    """The model saved at `path`, on `device` (by default the CPU).
 
     Raises:
         DataError: the file is damaged, or needs a component that is not installed here.
@@ -87,7 +87,9 @@ def restored(path: Path, device: torch.device | None = None, registry: Registry 
     task = config.dataset.task
     told = (description["image_shape"], description["outcomes"], description["views"])
     if told != (list(task.image_shape), list(task.outcomes), task.views):
-        raise DataError(f"model {shown} was made for another task than its dataset has now. It was made with {made}.")
+        raise DataError(
+            f"model {shown} was trained for a different task than its dataset has now. It was made with {made}."
+        )
     _fill(path, shown, members, made)
     for member in members:
         member.to(device or torch.device("cpu")).to(memory_format=torch.channels_last)
@@ -99,7 +101,7 @@ def restored(path: Path, device: torch.device | None = None, registry: Registry 
 
 
 class _Rebuilt:
-    """An encoder whose modules wait for their weights; all else is the encoder's own."""
+    """An encoder whose modules are built without weights; everything else is the encoder's own."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -110,7 +112,7 @@ class _Rebuilt:
 
 
 def _to_fill(config: RunConfig) -> RunConfig:
-    """`config`, whose encoder reads and downloads no weights, since trained ones are laid in."""
+    """`config` with an encoder that loads and downloads no weights, since trained ones will be loaded."""
     return replace(config, encoder=cast(Encoder, _Rebuilt(config.encoder)))
 
 
@@ -118,7 +120,7 @@ def _fill(path: Path, shown: str, members: Sequence[PairModel], made: str) -> No
     try:
         tensors = load(path.read_bytes())
     except (SafetensorError, OSError) as error:
-        raise DataError(f"model {shown} cannot be read ({printable(str(error), 100)}). Keep it again.") from None
+        raise DataError(f"model {shown} cannot be read ({printable(str(error), 100)}). Save it again.") from None
     for number, member in enumerate(members):
         start = f"members.{number}."
         own = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
@@ -126,14 +128,14 @@ def _fill(path: Path, shown: str, members: Sequence[PairModel], made: str) -> No
         if {name: value.shape for name, value in own.items()} != wanted:
             wrong = sorted(set(wanted) ^ set(own)) or [name for name in wanted if own[name].shape != wanted[name]]
             raise DataError(
-                f"model {shown} has other tensors than its network ({printable(wrong[0], 80)} is missing, too many or "
+                f"model {shown} does not match its network ({printable(wrong[0], 80)} is missing, unexpected or "
                 f"of another shape). It was made with {made}: install those versions, or train it again."
             )
         member.load_state_dict(own)
 
 
 def _code(config: RunConfig, registry: Registry) -> dict[str, dict[str, str]]:
-    """The code of each part here and now."""
+    """The code digest of each part in this installation."""
     parts = {slot: asdict(origin) for slot, origin in config.origins(registry).items()}
     return parts | {
         "core": {"distribution": "pairbench", "version": pairbench.__version__, "source": records.core_source()}
@@ -141,10 +143,10 @@ def _code(config: RunConfig, registry: Registry) -> dict[str, dict[str, str]]:
 
 
 def _changes(then: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
-    """A line for each part whose code has changed since the model was trained; the dataset's does not matter here."""
+    """A line for each part whose code has changed since the model was trained; the dataset's code is irrelevant."""
 
     def code(part: Mapping[str, str]) -> dict[str, str]:
-        # What the weights started from no longer matters, and its file may be gone.
+        # The initial weights no longer matter, and their file may be gone.
         return {name: value for name, value in part.items() if name != "weights"}
 
     return tuple(

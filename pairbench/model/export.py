@@ -1,7 +1,7 @@
-"""A kept model as one graph for other runtimes, written only once its answers to real pairs equal the original's.
+"""Exports a saved model as one graph for other runtimes, after checking it on real pairs against the original.
 
-The graph takes `images`, (N, V, C, H, W) uint8 pixel values with any N, and gives `logits` and `probabilities`, (N, O):
-scaling, the mean over an ensemble and test-time copies are inside it.
+The graph takes `images`, (N, V, C, H, W) uint8 pixel values with any N, and returns `logits` and `probabilities`,
+(N, O); it includes scaling, the mean over an ensemble and test-time augmentation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Run = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class ExportError(PairbenchError):
-    """A model could not be exported, or its export answers otherwise than the original."""
+    """A model could not be exported, or its export gives different answers than the original."""
 
 
 class _Graph(nn.Module):
@@ -49,7 +49,7 @@ class _Graph(nn.Module):
 
 
 def exported(model: Model, to: str, output: Path | None = None, pairs: Path | None = None) -> dict[str, Any]:
-    """Write `model` to `output` (else beside where it is called from, named after it), and give back what was checked.
+    """Write `model` to `output` (default: a file in the current folder named after it), and return what was checked.
 
     Args:
         model: on the CPU.
@@ -58,15 +58,15 @@ def exported(model: Model, to: str, output: Path | None = None, pairs: Path | No
         pairs: a CSV file of pairs to check with; the test pairs of the model's dataset where None.
 
     Raises:
-        SpecError: a package is missing, or the file cannot be there.
-        ExportError: the graph cannot be made, or answers otherwise; nothing is left behind.
+        SpecError: a package is missing, or the file cannot be written there.
+        ExportError: the graph cannot be created, or gives different answers; no file is left behind.
     """
     suffix = SUFFIXES[to]
     path = output or Path(f"{model.description['config_id']}-{model.description['round']}{suffix}")
     if path.suffix != suffix:
         raise SpecError(f"--output {printable(str(path), 120)}: expected a name that ends in {suffix}.")
     if not path.parent.is_dir():
-        raise SpecError(f"--output {printable(str(path), 120)}: there is no folder {path.parent}. Make it first.")
+        raise SpecError(f"--output {printable(str(path), 120)}: there is no folder {path.parent}. Create it first.")
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if to == "onnx" and find_spec(name) is None]
     if missing:
         raise SpecError(f"export --to onnx needs {missing[0]}. Run: pip install 'pairbench[onnx]'")
@@ -83,7 +83,7 @@ def exported(model: Model, to: str, output: Path | None = None, pairs: Path | No
         far = _difference(model, run, images)
         if not far <= TOLERANCE:
             raise ExportError(
-                f"the export to {to} answers otherwise than the model: logits differ by up to {far:.2g}, more than "
+                f"the export to {to} differs from the model: logits differ by up to {far:.2g}, more than "
                 f"{TOLERANCE:g}. Nothing was written."
             )
         write_whole(path, draft.read_bytes())
@@ -101,20 +101,20 @@ def exported(model: Model, to: str, output: Path | None = None, pairs: Path | No
 
 
 def _examples(model: Model, pairs: Path | None) -> Tensor:
-    """Real pairs (N, V, C, H, W) uint8."""
+    """Real pairs to check with, (N, V, C, H, W) uint8."""
     if pairs is not None:
         rows = model.config.dataset.pair_list(pairs).paths[:PAIRS]
         return torch.stack([torch.stack([model.pixels(path) for path in row]) for row in rows])
-    number = model.description["round"]
+    round_index = model.description["round"]
     try:
-        pool = model.config.dataset.load("test", rounds=number + 1, seed=model.config.train.seed)
+        pool = model.config.dataset.load("test", rounds=round_index + 1, seed=model.config.train.seed)
     except DataError as error:
-        raise DataError(f"{error} Or name other pairs to check with: --csv FILE.") from None
-    return pool.images[pool.pairs[number][:PAIRS]]
+        raise DataError(f"{error} Or give other pairs to check with: --csv FILE.") from None
+    return pool.images[pool.pairs[round_index][:PAIRS]]
 
 
 def _told(model: Model) -> dict[str, str]:
-    """What the exported file says of the model."""
+    """The metadata of the exported file."""
     about = {name: model.description[name] for name in ("config_id", "round", "config", "outcomes", "metrics")}
     return {"pairbench": canonical(about), "outcomes": ",".join(model.outcomes)}
 
@@ -173,7 +173,7 @@ def _torch_run(path: Path) -> Run:
 
 @torch.no_grad()
 def _difference(model: Model, run: Run, images: Tensor) -> float:
-    """The largest difference of a logit (relative where it is above 1) or probability, in batches of several sizes."""
+    """The largest difference of a logit (relative if it is above 1) or probability, for several batch sizes."""
     far = 0.0
     for part in (images[:1], images[1:8], images):
         if not len(part):
@@ -189,7 +189,7 @@ def _difference(model: Model, run: Run, images: Tensor) -> float:
 
 @contextlib.contextmanager
 def _quietly() -> Generator[None]:
-    """Within this block the exporters keep what they tell of their own progress to themselves."""
+    """Within this block the exporters print no progress messages."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

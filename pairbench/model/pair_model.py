@@ -14,13 +14,13 @@ from pairbench.plugin.components import ImageShape, PairOutput, PairTask
 
 
 class ShapeError(PairbenchError):
-    """A module of a plugin gave a tensor of another shape than its interface promises."""
+    """A plugin's module returned a tensor whose shape violates its interface."""
 
 
 class PairModel(nn.Module):
-    """Images (N, V, C, H, W) -> PairOutput; the loss module belongs to it, since it may have weights of its own.
+    """Images (N, V, C, H, W) -> PairOutput; includes the loss module, which may have weights too.
 
-    pairing: "siamese" has one encoder for all images, "pseudo_siamese" one for each, "two_channel" one that sees all
+    pairing: "siamese" has one encoder for all images, "pseudo_siamese" one for each, "two_channel" one for all
         images stacked along the channels (Zagoruyko and Komodakis, CVPR 2015).
     """
 
@@ -30,9 +30,9 @@ class PairModel(nn.Module):
         self.encoders = nn.ModuleList(encoders)
         self.head = head
         self.loss = loss
-        # Batch norm over both images at once is another network than batch norm over each in turn. Parting a batch for
-        # a few norms costs less than encoding the images one after the other; parting it for many costs more.
-        # Norms that are frozen know no batch.
+        # Batch norm over both images at once is a different network than batch norm over each in turn. Splitting the
+        # batch for a few norms is cheaper than encoding the images one after the other; for many norms it is not.
+        # Frozen norms do not depend on the batch.
         self._leads = [frozen_children(encoder) for encoder in encoders]
         frozen = {id(part) for lead in self.frozen_parts() for part in lead.modules()}
         parts = [part for encoder in encoders for part in encoder.modules() if id(part) not in frozen]
@@ -40,21 +40,21 @@ class PairModel(nn.Module):
         layers = sum(isinstance(part, nn.Linear | nn.modules.conv._ConvNd) for part in parts)
         self.batch_coupled = norms > 0
         self.parts_for_norms = 0 < 3 * norms <= layers
-        # Whether its own layers multiply in bf16, so that nothing else needs to.
+        # Whether its layers multiply in bf16 themselves, without autocast.
         self.halves = False
 
     def forward(self, images: Tensor) -> PairOutput:
         return self.compare(self.embed(images))
 
     def train(self, mode: bool = True) -> PairModel:
-        """Training mode, in which what is frozen stays as in evaluation: its norms and dropout too."""
+        """Training mode; frozen parts, including their norms and dropout, stay in eval mode."""
         super().train(mode)
         for part in self.frozen_parts():
             part.eval()
         return self
 
     def frozen_parts(self) -> list[nn.Module]:
-        """The frozen encoders, or the frozen layers that an encoder begins with."""
+        """The frozen encoders, or the frozen first layers of each encoder."""
         found = []
         for encoder, lead in zip(self.encoders, self._leads, strict=True):
             if lead is not None:
@@ -62,18 +62,18 @@ class PairModel(nn.Module):
         return found
 
     def features(self, images: Tensor, number: int = 0) -> Tensor:
-        """(N, C, H, W) -> (N, ...), what the frozen part of encoder `number` makes of them."""
+        """(N, C, H, W) -> (N, ...), the output of the frozen part of encoder `number`."""
         features: Tensor = self.frozen_parts()[number](images)
         return features
 
     def embed_features(self, features: Tensor, number: int = 0) -> Tensor:
-        """(N, ...) as `features` gives them -> (N, D)."""
+        """(N, ...), the output of `features` -> (N, D)."""
         encoder, lead = self.encoders[number], self._leads[number]
         embeddings: Tensor = encoder[lead:](features) if lead and isinstance(encoder, nn.Sequential) else features
         return embeddings
 
     def answer(self, features: Tensor) -> PairOutput:
-        """(N, V, ...) of what `features` gives for each image -> the answer."""
+        """(N, V, ...), the output of `features` for each image -> PairOutput."""
         if self.pairing == "pseudo_siamese" or (self.training and self.batch_coupled):
             last = len(self.encoders) - 1
             views = enumerate(features.unbind(1))
@@ -95,11 +95,11 @@ class PairModel(nn.Module):
         return torch.stack([self.embed_view(view, images[:, view]) for view in range(views)], dim=1)
 
     def embed_view(self, view: int, images: Tensor) -> Tensor:
-        """(N, C, H, W), all of them image number `view` of their example -> (N, D)."""
+        """(N, C, H, W), image `view` of each example -> (N, D)."""
         return self._encode(view if self.pairing == "pseudo_siamese" else 0, images)
 
     def compare(self, embeddings: Tensor) -> PairOutput:
-        """(N, M, D) -> the answer."""
+        """(N, M, D) -> PairOutput."""
         return PairOutput(self.head(embeddings), embeddings)
 
     def class_logits(self, embeddings: Tensor) -> Tensor:
@@ -118,9 +118,9 @@ class PairModel(nn.Module):
 
 
 def frozen_children(encoder: nn.Module) -> int | None:
-    """How many frozen children an nn.Sequential begins with; 0 where all of it is; None where nothing is.
+    """The number of frozen first children of an nn.Sequential; 0 if all of it is frozen; None if nothing is.
 
-    A part is frozen where it has parameters and none of them requires a gradient.
+    A part is frozen if it has parameters and none of them requires a gradient.
     """
     wants = [parameter.requires_grad for parameter in encoder.parameters()]
     if not wants or (any(wants) and not isinstance(encoder, nn.Sequential)):
@@ -138,12 +138,12 @@ def frozen_children(encoder: nn.Module) -> int | None:
 
 @contextmanager
 def _views_apart(norms: list[nn.Module], views: int) -> Generator[None]:
-    """Within this block, each of `norms` takes the `views` equal parts of its batch one after the other."""
+    """Within this block, each of `norms` processes the `views` equal parts of its batch one after the other."""
 
     def split(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         return lambda features: torch.cat([forward(part) for part in features.chunk(views)])
 
-    # A norm whose forward is not its own any more is computed by the layer before it, which reads the views.
+    # A norm whose forward was replaced is computed by the preceding layer, which reads the views.
     split_here = [norm for norm in norms if "forward" not in vars(norm)]
     for norm in norms:
         norm.views = views  # type: ignore[assignment]
@@ -165,11 +165,11 @@ def encoder_shape(pairing: Pairing, task: PairTask) -> ImageShape:
 
 
 def build_model(config: RunConfig) -> PairModel:
-    """A new model of `config` on the CPU, its weights drawn from torch's global generator.
+    """A new model of `config` on the CPU, initialised from torch's global generator.
 
     Raises:
         MismatchError: two parts do not fit together.
-        ShapeError: a module breaks its interface.
+        ShapeError: a module violates its interface.
     """
     task = config.dataset.task
     shape = encoder_shape(config.pairing, task)
@@ -185,14 +185,16 @@ def build_model(config: RunConfig) -> PairModel:
 
 
 def _embedding_size(encoder: nn.Module, shape: ImageShape, name: str) -> int:
-    """D, as one example of zeros shows it; lazy layers take their shape from it too."""
+    """D, found by encoding one example of zeros, which also initialises lazy layers."""
     encoder.eval()
     with torch.no_grad():
         embedding = encoder(torch.zeros(1, *shape))
     encoder.train()
     if not isinstance(embedding, Tensor) or embedding.ndim != 2 or len(embedding) != 1:
         got = tuple(embedding.shape) if isinstance(embedding, Tensor) else type(embedding).__name__
-        raise ShapeError(f"encoder '{name}' gave {got} for one image: expected a tensor (1, D). Flatten its output.")
+        raise ShapeError(
+            f"encoder '{name}' returned {got} for one image: expected a tensor (1, D). Flatten its output."
+        )
     return embedding.shape[1]
 
 
@@ -204,4 +206,4 @@ def _check_answer(model: PairModel, embeddings: tuple[int, int], task: PairTask,
     wanted = (1, len(task.outcomes))
     if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ShapeError(f"head '{name}' gave {got} for one example: expected logits {wanted}.")
+        raise ShapeError(f"head '{name}' returned {got} for one example: expected logits {wanted}.")

@@ -1,4 +1,4 @@
-"""A user's pairs as a CSV file, and what a model says of them as a table and as plain values."""
+"""Reads pairs from a CSV file, and formats a model's answers as a table, as CSV and as plain values."""
 
 from __future__ import annotations
 
@@ -70,20 +70,20 @@ def to_csv(said: Sequence[Said], outcomes: Sequence[str]) -> str:
     writer.writerow(["row", *COLUMNS[:views], "answer", *(f"probability_{name}" for name in outcomes)])
     for one in said:
         names = [printable(name, 1000) for name in one.images]
-        # What a spreadsheet would take for a formula is kept from being one.
+        # Escape text that a spreadsheet would read as a formula.
         names = [f"'{name}" if name[:1] in ("=", "+", "-", "@") else name for name in names]
         writer.writerow([one.row, *names, one.answer, *(repr(one.probabilities[name]) for name in outcomes)])
     return text.getvalue()
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that the user named, whole or not at all; a pipe or a device is written to and stays what it is.
+    """Write a file that the user named, atomically; a pipe or a device is written to directly.
 
     Raises:
         StoreError: it cannot be written.
     """
     try:
-        # A link keeps pointing where it does.
+        # Write to the target of a link and leave the link.
         path = path.resolve()
         if path.exists() and not path.is_file():
             path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""A kept model's answers to pairs of image files, row by row."""
+"""A saved model's answers to pairs of image files, row by row."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pairbench.plugin.pair_list import PairList
 def answered(
     model: Model, pairs: PairList, where: str, *, skip: bool, quiet: bool
 ) -> tuple[list[Said], dict[int, str]]:
-    """What the model says of each row in turn, and why rows were skipped; each file is read once.
+    """The model's answer to each row in order, and the reasons for skipped rows; each file is read once.
 
     Args:
         pairs: the image files of each example.
-        where: what stands before the number of a row in a message; "" where there is one row alone.
-        skip: whether a row with a bad image is left out rather than refused.
-        quiet: whether no progress is shown.
+        where: prefix of the row number in messages; "" if there is only one row.
+        skip: whether a row with an unreadable image is skipped instead of raising.
+        quiet: whether to hide progress.
 
     Raises:
         DataError: an image cannot be used.
@@ -54,7 +54,7 @@ def answered(
     def progress(done: int, total: int) -> None:
         if shows:
             end = "" if done < total else "\r\x1b[K"
-            print(f"\ranswering: {done:,} of {total:,}", end=end, file=sys.stderr, flush=True)
+            print(f"\rpredicting: {done:,} of {total:,}", end=end, file=sys.stderr, flush=True)
 
     answers = model.compare_rows(pixels, len(names), table, progress)
     said, skipped = [], {}

@@ -1,4 +1,4 @@
-"""A kept model as a callable: images in, answers with probabilities out; each image is encoded once."""
+"""A saved model as a callable: images in, answers with probabilities out; each image is encoded once."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of one example.
+    """A model's answer to one example.
 
     answer: the outcome with the highest probability.
     probabilities: of each outcome, by name.
-    logits: as the model gave them; of an ensemble the logarithms of mean probabilities.
+    logits: the model's output; for an ensemble the logarithms of the mean probabilities.
     """
 
     answer: str
@@ -41,14 +41,14 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Answers(Sequence[Answer]):
-    """What a model says of N examples, as a sequence of `Answer`; logits and probabilities (N, O) are on the CPU."""
+    """A model's answers to N examples, as a sequence of `Answer`; logits and probabilities (N, O) are on the CPU."""
 
     outcomes: tuple[str, ...]
     logits: Tensor
 
     @property
     def probabilities(self) -> Tensor:
-        """(N, O), each row of sum 1."""
+        """(N, O); each row sums to 1."""
         return self.logits.double().softmax(dim=1)
 
     @property
@@ -72,9 +72,9 @@ class Answers(Sequence[Answer]):
 
 
 class Network(nn.Module):
-    """All that a kept model does with pixels: scaling, the members of an ensemble, test-time copies.
+    """The complete computation of a saved model on pixels: scaling, members of an ensemble, test-time augmentation.
 
-    Test-time copies are the same for all images, so that an answer does not depend on what is asked beside it.
+    Test-time distortions are the same for all images, so that an answer does not depend on the rest of the batch.
     """
 
     def __init__(self, kept: Kept) -> None:
@@ -94,7 +94,7 @@ class Network(nn.Module):
 
     @property
     def passes(self) -> list[tuple[Any, int | None]]:
-        """Each member with each test-time copy (None where images are read as they are)."""
+        """Each member with each test-time distortion (None for undistorted images)."""
         copies = range(len(self.grid)) if len(self.grid) else (None,)
         return [(member, copy) for member in self.members for copy in copies]
 
@@ -108,7 +108,7 @@ class Network(nn.Module):
         return mean_logits(outputs)
 
     def seen(self, images: Tensor, copy: int | None) -> Tensor:
-        """Pixels (N, C, H, W) as the members see them, float32."""
+        """Pixels (N, C, H, W) scaled for the members, float32."""
         scaled = (images.float() - self.shift) * self.scale
         if copy is None:
             return scaled
@@ -124,7 +124,7 @@ def mean_logits(outputs: Sequence[Tensor]) -> Tensor:
 
 
 class Model:
-    """A kept model: call it with the images of one example, or with a batch for each place."""
+    """A saved model: call it with the images of one example, or with a batch for each position."""
 
     def __init__(self, kept: Kept, device: torch.device | None = None) -> None:
         self.kept, self.device = kept, device or torch.device("cpu")
@@ -138,18 +138,18 @@ class Model:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What the file says of the model: config, config_id, round, seed, metrics, scaling and the rest."""
+        """The description in the model's file: config, config_id, round, seed, metrics, scaling and more."""
         return dict(self.kept.description)
 
     def __repr__(self) -> str:
-        told = self.description
-        return f"<pairbench model {told['config_id']}/{told['round']}: {self.config}>"
+        about = self.description
+        return f"<pairbench model {about['config_id']}/{about['round']}: {self.config}>"
 
     def __call__(self, *images: Any) -> Answer | Answers:
         """The answer to one example, or to a batch of them.
 
         Args:
-            images: one for each place (two, or reference, first and second). Each is a path, a PIL image, an array
+            images: one for each position (two, or reference, first and second). Each is a path, a PIL image, an array
                 (H, W) or (H, W, C) of uint8, a tensor (C, H, W) of uint8, or for a batch a list of these, an array
                 (N, H, W, C) or a tensor (N, C, H, W).
 
@@ -161,13 +161,13 @@ class Model:
         if not any(batched):
             return self.compare([images])[0]
         if not all(batched):
-            raise DataError("one image and a batch were given together: expected an image or a batch for each place.")
+            raise DataError("got both a single image and a batch: expected only single images or only batches.")
         if len({len(image) for image in images}) > 1:
-            raise DataError("the batches differ in size: expected as many images for each place.")
+            raise DataError("the batches differ in size: expected the same number of images in each.")
         return self.compare(list(zip(*images, strict=True)))
 
     def compare(self, examples: Sequence[Sequence[Any]], progress: Callable[[int, int], None] | None = None) -> Answers:
-        """The answers to `examples`, each a sequence of two images (or three); paths that come again are read once."""
+        """The answers to `examples`, each a sequence of two images (or three); repeated paths are read once."""
         seen: dict[Any, int] = {}
         order: list[Any] = []
         rows = []
@@ -193,7 +193,7 @@ class Model:
         rows: Tensor,
         progress: Callable[[int, int], None] | None = None,
     ) -> Answers:
-        """The answers to rows (N, V) of `count` images; `pixels` gives image number i as (C, H, W) uint8.
+        """The answers to rows (N, V) of `count` images; `pixels` returns image i as (C, H, W) uint8.
 
         Raises:
             DataError: an image cannot be used.
@@ -224,7 +224,7 @@ class Model:
         return Answers(self.outcomes, mean_logits(outputs).float().cpu())
 
     def _stacked(self, pixels: Callable[[int], Tensor], rows: Tensor, tell: Callable[[int, int], None]) -> Answers:
-        """As `compare_rows`, where one encoder sees all images of an example at once."""
+        """Like `compare_rows`, for an encoder that sees all images of an example at once."""
         logits, done = [], 0
         for part in rows.split(AT_ONCE):
             used, places = torch.unique(part, return_inverse=True)
@@ -238,7 +238,7 @@ class Model:
     def embed(self, images: Any, *, view: int = 0) -> Tensor:
         """The embeddings (N, D) of a batch of images, or (D,) of one, by the first member of an ensemble.
 
-        view: the place whose encoder is taken, where each place has one of its own.
+        view: the position whose encoder is used, if each position has its own.
 
         Raises:
             SpecError: the encoder sees all images of an example at once, so that one alone has no embedding.
@@ -255,7 +255,7 @@ class Model:
         return joined if _is_batch(images) else joined[0]
 
     def pixels(self, image: Any) -> Tensor:
-        """One image as the model's dataset would have it: (C, H, W) uint8.
+        """One image in the format of the model's dataset: (C, H, W) uint8.
 
         Raises:
             DataError: it cannot be used.
@@ -281,7 +281,7 @@ class Model:
         fitting = torch.from_numpy(np.array(self.config.dataset.pixels(image)))
         if fitting.dtype != torch.uint8 or tuple(fitting.shape) != self.task.image_shape:
             raise DataError(
-                f"dataset '{self.config.dataset.name}' made {tuple(fitting.shape)} of an image: expected "
+                f"dataset '{self.config.dataset.name}' turned an image into {tuple(fitting.shape)}: expected "
                 f"{self.task.image_shape} of uint8."
             )
         return fitting
@@ -315,9 +315,9 @@ def _items(batch: Any) -> Any:
 
 
 def load(path: str | Path, *, store: str | Path | None = None, device: str = "cpu") -> Model:
-    """The kept model at `path`, ready to be called with images; a path, or CONFIG_ID[/ROUND] of the store.
+    """The saved model at `path`, ready to be called with images; a path, or CONFIG_ID[/ROUND] of the store.
 
-    Warns where the code that the model was trained with has changed since.
+    Warns if the code that the model was trained with has changed since.
 
     Raises:
         SpecError: there is no such model.
@@ -330,7 +330,7 @@ def load(path: str | Path, *, store: str | Path | None = None, device: str = "cp
 
 
 def opened_model(handle: str, store: str | Path | None = None, device: str = "cpu") -> Model:
-    """As `load`, without warnings: the notes of the kept model say the same."""
+    """Like `load`, without warnings: the saved model's notes say the same."""
     registry = installed()
     place = torch.device(device)
     return Model(restored(find_model(handle, Store(store), registry), place, registry), place)

@@ -1,9 +1,9 @@
-"""The four interfaces that plugins fill, and the values that flow between them.
+"""The four interfaces that plugins implement, and the values that flow between them.
 
 Shape letters: N examples in a batch; V images in an example; C, H, W; M embeddings in an example; D embedding size;
 O outcomes; K image classes; P images in a pool; R rounds.
 
-Nothing here imports torch: a component is a recipe, and torch enters when `build` or `load` is called.
+Nothing here imports torch: a component is a recipe, and torch is needed only by `build` and `load`.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 @dataclass(frozen=True)
 class PairTask:
-    """What is asked of a pair; known before any image is read.
+    """The question asked of each pair; known before any image is read.
 
     kind: "ordering" (is the first at most the second?), "verification" (same or not?) or "preference" (which
-        candidate is nearer the reference?).
+        candidate is closer to the reference?).
     image_shape: (C, H, W).
     outcomes: the name of each answer; logit o scores outcomes[o], and outcome 1 is the positive one.
     views: V, 2 or, for (reference, first, second), 3.
-    num_classes: K where each image has a class of its own, else None.
+    num_classes: K if each image has a class, else None.
     """
 
     kind: TaskKind
@@ -68,8 +68,8 @@ class PairPool:
     pairs: (R, N, V) int64, rows of `images`.
     target: (R, N) int64 outcome, or float32 probability of outcome 1.
     classes: (P,) int64 in [0, K), or -1 where unknown.
-    images_file: a .npy file that holds exactly `images`, where there is one; it is then linked to and not copied.
-    folds: (R, N) int64, the fold of each pair where the set is scored fold by fold, as LFW is; else None.
+    images_file: a .npy file that contains exactly `images`, if there is one; it is then linked instead of copied.
+    folds: (R, N) int64, the fold of each pair if the set is scored fold by fold, like LFW; else None.
     """
 
     images: Tensor
@@ -82,7 +82,7 @@ class PairPool:
 
 @dataclass(frozen=True)
 class PairBatch:
-    """N examples: images (N, V, C, H, W) float32, scaled as train.normalize says; target (N,); classes (N, V) int64."""
+    """N examples: images (N, V, C, H, W) float32, scaled as in train.normalize; target (N,); classes (N, V) int64."""
 
     images: Tensor
     target: Tensor
@@ -91,38 +91,38 @@ class PairBatch:
 
 @dataclass(frozen=True)
 class PairOutput:
-    """What a model answers for N examples: logits (N, O) and the embeddings (N, M, D) that they were read from."""
+    """A model's output for N examples: logits (N, O) and the embeddings (N, M, D) that they are computed from."""
 
     logits: Tensor
     embeddings: Tensor
 
     def float(self) -> PairOutput:
-        """The same answer in float32."""
+        """The same output in float32."""
         return PairOutput(self.logits.float(), self.embeddings.float())
 
 
-# The name of PairOutput in plugins that were written for the first version.
+# The old name of PairOutput, used by plugins for the first version.
 Comparison = PairOutput
 
 
 class Options(BaseModel):
     """Frozen, validated options; the docstring describes each on a line `option: text`."""
 
-    # Infinity and NaN are left out because JSON, and so a record, has no way to write them.
+    # Infinity and NaN are not allowed because JSON, and therefore a record, cannot represent them.
     model_config = ConfigDict(
         frozen=True, extra="forbid", protected_namespaces=(), populate_by_name=True, allow_inf_nan=False
     )
 
     @classmethod
     def summary(cls) -> str:
-        """The first sentence of the docstring, on one line; "" where there is none."""
+        """The first sentence of the docstring, on one line; "" if there is none."""
         text = " ".join((cls.__dict__.get("__doc__") or "").strip().split("\n\n")[0].split())
         sentence = text.split(". ")[0]
         return sentence if not sentence or sentence[-1] in ".?!" else f"{sentence}."
 
     @classmethod
     def option_fields(cls) -> dict[str, FieldInfo]:
-        """The pydantic field of each option, by the name that a spec uses (the alias, where a field has one)."""
+        """The pydantic field of each option, by its name in a spec (the alias, if a field has one)."""
         return {field.alias or name: field for name, field in cls.model_fields.items()}
 
     @classmethod
@@ -152,7 +152,7 @@ class Options(BaseModel):
 
 
 class Component(Options):
-    """A recipe: options, and a way to make the thing that they describe.
+    """A recipe: options, and a method that builds what they describe.
 
     A component subclasses one of PairDataset, Encoder, ComparisonHead and LossStrategy, sets `name`, and declares its
     options as fields. Components are final.
@@ -174,8 +174,8 @@ class Component(Options):
 class PairDataset(Component):
     """Images, the pairs drawn from them, and the question asked of each pair.
 
-    locations: names of options that only say where the files lie whose content `digest` covers, so that the same data
-        elsewhere are the same data.
+    locations: names of options that only locate the files whose content `digest` covers, so that the same data in
+        another place have the same config_id.
     own_files: whether these are a user's own files, whose content nothing but `digest` tells: the config_id then counts
         it. False for a published set, which its other options name.
     """
@@ -196,11 +196,11 @@ class PairDataset(Component):
         Equal arguments give equal pools, round r does not depend on `rounds`, and no image is in two splits.
 
         Raises:
-            DataError: the data is missing, damaged or too small; the message names the mend.
+            DataError: the data is missing, damaged or too small; the message says how to fix it.
         """
 
     def digest(self) -> str:
-        """A digest of the files that `load` reads, without importing torch; "" where it reads none."""
+        """A digest of the files that `load` reads, computed without torch; "" if it reads none."""
         return ""
 
     def pair_list(self, path: Path) -> PairList:
@@ -219,9 +219,9 @@ class PairDataset(Component):
         return MAX_PIXELS
 
     def pixels(self, image: Image) -> NDArray[np.uint8]:
-        """A picture from anywhere as an image of this dataset's pool, (C, H, W) uint8, for a trained model to see.
+        """Any picture as an image like those of this dataset's pool, (C, H, W) uint8, for a trained model to answer.
 
-        image: opened and not yet decoded; it is stretched to the task's image shape unless a dataset does otherwise.
+        image: opened but not decoded; by default it is stretched to the task's image shape.
         """
         return fitted(image, self.task.image_shape)
 
@@ -233,24 +233,24 @@ class Encoder(Component):
 
     @classmethod
     def models(cls) -> list[tuple[str, bool]]:
-        """Each name that its option `model` takes, and whether it has weights to download; [] where it takes none."""
+        """Each name that the option `model` accepts, and whether it has weights to download; [] without that option."""
         return []
 
     @property
     def normalize(self) -> str | None:
-        """The train.normalize that its weights were made for; None where any will do."""
+        """The train.normalize that its weights were trained with; None if any works."""
         return None
 
     @property
     def locations(self) -> tuple[str, ...]:
-        """Names of options that, set as they are, only say where the weights lie whose content `digest` covers."""
+        """Names of options that, as currently set, only locate the weights whose content `digest` covers."""
         return ()
 
     def digest(self) -> str:
-        """A digest of the weights that `build` reads, without importing torch; "" where it draws all of them.
+        """A digest of the weights that `build` loads, computed without torch; "" if all are initialised at random.
 
         Raises:
-            DataError: they are missing; the message names the mend.
+            DataError: they are missing; the message says how to fix it.
         """
         return ""
 
@@ -259,11 +259,11 @@ class Encoder(Component):
         """A new module, (N, C, H, W) float32 -> (N, D) float32, for images of `image_shape` = (C, H, W).
 
         Raises:
-            MismatchError: images of this shape cannot be encoded; the message names the mend.
+            MismatchError: images of this shape cannot be encoded; the message says how to fix it.
         """
 
     def rebuild(self, image_shape: ImageShape) -> nn.Module:
-        """A module as `build` makes it, whose weights will be laid in; so none has to be read or downloaded first."""
+        """A module like that of `build`, whose weights will be replaced, so that none need to be read or downloaded."""
         return self.build(image_shape)
 
 
@@ -277,14 +277,14 @@ class ComparisonHead(Component):
         """A new module, (N, M, D) -> (N, O) logits, for `embedding_shape` = (M, D).
 
         Raises:
-            MismatchError: this shape or task cannot be served; the message names the mend.
+            MismatchError: this shape or task is not supported; the message says how to fix it.
         """
 
 
 class LossStrategy(Component):
     """What training minimises.
 
-    supervises_classes: True where the module also learns the class of each image; it then has a method
+    supervises_classes: True if the module also learns the class of each image; it then has a method
         `class_logits`, (N, M, D) -> (N, M, K).
     """
 
@@ -296,7 +296,7 @@ class LossStrategy(Component):
         """A new module, (PairOutput, PairBatch) -> (total, {name of term: unweighted term}), each a scalar.
 
         Raises:
-            MismatchError: this shape or task cannot be served; the message names the mend.
+            MismatchError: this shape or task is not supported; the message says how to fix it.
         """
 
 

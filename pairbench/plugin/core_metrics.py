@@ -30,20 +30,20 @@ def _tar(far: str, **options: Any) -> MetricSpec:
 
 
 CORE = (
-    _share("accuracy", "Share of the pairs answered rightly.", each_epoch=True, priority=ALWAYS),
+    _share("accuracy", "Fraction of pairs answered correctly.", each_epoch=True, priority=ALWAYS),
     _share("f1", "F1 of outcome 1 over all pairs.", title="F1", each_epoch=True, priority=50),
     _number(
         "auc", "Area under the ROC curve of outcome 1, ties counted as half.", title="AUC", each_epoch=True, priority=40
     ),
     _share(
         "accuracy_at_threshold",
-        "Share of the pairs that `threshold` tells rightly.",
+        "Fraction of pairs classified correctly by `threshold`.",
         needs=("verification", "threshold"),
         priority=60,
     ),
     _share(
         "eer",
-        "Equal error rate, where FPR and 1 - TPR are the same.",
+        "Equal error rate, where FPR and 1 - TPR are equal.",
         title="EER",
         needs=("verification",),
         higher_is_better=False,
@@ -62,14 +62,14 @@ CORE = (
     _tar("0.001", aside=True),
     _number(
         "threshold",
-        "The score, log-odds of *same*, that tells the validation pairs best.",
+        "The score (log-odds of *same*) that best separates the validation pairs.",
         needs=("verification", "threshold"),
         ranks=False,
         aside=True,
     ),
     _share(
         "fold_accuracy",
-        "Mean accuracy on a fold at the best threshold of the others.",
+        "Mean accuracy on a fold at the best threshold of the other folds.",
         title="accuracy over folds",
         needs=("verification", "folds"),
         priority=ALWAYS,
@@ -82,24 +82,24 @@ CORE = (
         higher_is_better=False,
         aside=True,
     ),
-    _share("agreement", "Mean share of the votes that agree with the answer.", needs=("preference",), priority=ALWAYS),
+    _share("agreement", "Mean fraction of votes that agree with the answer.", needs=("preference",), priority=ALWAYS),
     _number("loss", "Mean cross-entropy of the answers.", higher_is_better=False, each_epoch=True, priority=10),
     _share(
         "class_accuracy",
-        "Share of the images whose class is named rightly, for a loss that supervises classes.",
+        "Fraction of images classified correctly, for a loss that supervises classes.",
         needs=("class_logits",),
         each_epoch=True,
         priority=ALWAYS,
     ),
     _share(
         "swap_consistency",
-        "Share of the pairs whose answer fits the one to the exchanged pair.",
+        "Fraction of pairs whose answer is consistent with that of the swapped pair.",
         needs=("swapped",),
         aside=True,
     ),
     _number(
         "total_loss",
-        "Mean of the whole training loss, its auxiliary terms included.",
+        "Mean of the full training loss, including auxiliary terms.",
         higher_is_better=False,
         each_epoch=True,
         aside=True,

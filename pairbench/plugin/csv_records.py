@@ -1,4 +1,4 @@
-"""The records of a CSV file, read strictly: what is wrong is told with its row."""
+"""The records of a CSV file, parsed strictly: errors name their row."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class CsvRecords:
     """A CSV file with a header, whose records can be read once.
 
     path: the file.
-    delimiter: what stands between fields.
+    delimiter: the field separator.
     option: the option that names the file, for messages.
     header: the names of the columns.
-    content: once all are read, a digest of the file.
-    row: the line of the file in which the record begins that was read last; 1 is the header.
+    content: a digest of the file, once all records are read.
+    row: the line on which the last record read begins; 1 is the header.
     """
 
     path: Path
@@ -41,15 +41,15 @@ class CsvRecords:
         """The file's name, for messages."""
         return printable(self.path.name, 60)
 
-    def wrong(self, what: str, mend: str = "Mend that row.") -> DataError:
-        """The error of the row that is being read."""
-        return DataError(f"{self.name}, row {self.row}: {what} {mend}")
+    def wrong(self, what: str, fix: str = "Fix that row.") -> DataError:
+        """The error for the current row."""
+        return DataError(f"{self.name}, row {self.row}: {what} {fix}")
 
     def column(self, name: str, option: str, *, needed: bool = True) -> int | None:
         """The place of a column.
 
         Raises:
-            DataError: it is needed and not there.
+            DataError: it is required and missing.
         """
         if name in self.header:
             return self.header.index(name)
@@ -65,7 +65,7 @@ class CsvRecords:
         """Each record after the header; `row` is its number.
 
         Raises:
-            DataError: the file is missing, not UTF-8, or no CSV of one width.
+            DataError: the file is missing, not UTF-8, or not CSV with a fixed number of fields.
         """
         try:
             stream = open_regular(str(self.path))
@@ -75,7 +75,7 @@ class CsvRecords:
             ) from None
         digest = hashlib.sha256()
         with stream:
-            # A space after a comma is no part of a name.
+            # A space after a comma is not part of a name.
             spaced = self.delimiter != " "
             lines = self._lines(stream, digest)
             reader = csv.reader(lines, delimiter=self.delimiter, strict=True, skipinitialspace=spaced)
@@ -96,13 +96,13 @@ class CsvRecords:
     def _checked(self, fields: list[str]) -> bool:
         """Whether these are the fields of a record; the first are the header's."""
         if any("\0" in text for text in fields):
-            raise self.wrong("a NUL byte, which no text has.", "Save the file as plain UTF-8.")
+            raise self.wrong("a NUL byte, which is not allowed in text.", "Save the file as plain UTF-8.")
         if self.header:
             if fields and len(fields) != len(self.header):
                 what = f"{len(fields)} fields: expected {len(self.header)}, as in the header."
-                quote = f'Put a path that has a "{self.delimiter}" in it in quotes: "a{self.delimiter} b.png".'
+                quote = f'Quote paths that contain "{self.delimiter}": "a{self.delimiter} b.png".'
                 more = len(fields) > len(self.header) and self.delimiter.strip()
-                raise self.wrong(what, quote if more else "Mend that row.")
+                raise self.wrong(what, quote if more else "Fix that row.")
             return bool(fields)
         self.header = [name.strip() for name in fields]
         for name in self.header:

@@ -1,4 +1,4 @@
-"""Things of other packages that an option names by their dotted path, such as `my_package.MyOptimizer`."""
+"""Objects of other packages, named in options by their dotted path, such as `my_package.MyOptimizer`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 def is_dotted(name: str) -> bool:
-    """Whether `name` is a dotted path, and not the plain name of something that torch or timm has."""
+    """Whether `name` is a dotted path, rather than the plain name of something in torch or timm."""
     return _PATH.fullmatch(name) is not None
 
 
 def imported(path: str, option: str) -> Any:
-    """What stands at `path`, for `option`.
+    """The object at `path`, for `option`.
 
     Raises:
-        MismatchError: its module cannot be imported, or has no such name, or what stands there cannot be called.
+        MismatchError: its module cannot be imported, or has no such name, or the object cannot be called.
     """
     module, _, name = path.rpartition(".")
     try:
@@ -34,12 +34,12 @@ def imported(path: str, option: str) -> Any:
             f"{option}={printable(path, 80)} cannot be imported: {reason_of(error)}. Check its spelling."
         ) from error
     if not callable(found):
-        raise MismatchError(f"{option}={printable(path, 80)} is no class or function. Name one.")
+        raise MismatchError(f"{option}={printable(path, 80)} is not a class or function. Name one.")
     return found
 
 
 def code_of(path: str) -> Origin:
-    """Where the code at `path` comes from: its outermost package, and a hash of the source of that. Imports no torch.
+    """The origin of the code at `path`: its top-level package, and a hash of that package's source. Imports no torch.
 
     Raises:
         SpecError: there is no such module.
@@ -53,7 +53,7 @@ def code_of(path: str) -> Origin:
             spec = None
         if spec is None:
             break
-        # A namespace package has no file of its own.
+        # A namespace package has no file.
         if spec.origin is not None and Path(spec.origin).is_file():
             return Origin(parts[0], "", "", _hash(Path(spec.origin)))
     if spec is not None:

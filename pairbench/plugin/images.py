@@ -1,4 +1,4 @@
-"""Image files as pixels of one shape: a closed list of formats, and sizes that are checked before decoding."""
+"""Image files as pixels of one shape: a fixed list of formats, and sizes checked before decoding."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _SIDEWAYS = (2, 4, 5, 6)
 
 @contextmanager
 def opened(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> Generator[Image]:
-    """The image at `path`, its header read and its size checked; what fails inside the block is told the same way.
+    """The image at `path`, its header read and its size checked; errors inside the block are reported the same way.
 
     Raises:
-        DataError: the file is missing, hostile, damaged, or of another kind.
+        DataError: the file is missing, malicious, damaged, or not an image.
     """
     from PIL import Image, UnidentifiedImageError
 
     shown = printable(str(path), 120)
     try:
-        # A pipe or a device would keep its reader waiting.
+        # Reading a pipe or a device could block.
         if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise DataError(f"image {shown} is no file. Name an image file.")
+            raise DataError(f"image {shown} is not a file. Name an image file.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=IMAGE_FORMATS) as image:
@@ -54,19 +54,19 @@ def opened(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> Generator
         raise DataError(f"image {shown} has more than {max_pixels} pixels. Make it smaller.") from None
     except UnidentifiedImageError:
         raise DataError(
-            f"image {shown} is of no kind that is read. Expected one of {', '.join(IMAGE_FORMATS)}."
+            f"image {shown} is not of a supported format. Expected one of {', '.join(IMAGE_FORMATS)}."
         ) from None
     except MemoryError:
         raise DataError(f"image {shown} is too large for the memory of this machine. Make it smaller.") from None
     except Exception as error:  # noqa: BLE001 - Pillow raises nearly anything over a damaged file
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DataError(f"image {shown} cannot be read ({printable(reason, 100)}). Mend or replace the file.") from None
+        raise DataError(f"image {shown} cannot be read ({printable(reason, 100)}). Fix or replace the file.") from None
 
 
 def fitted(image: Image, shape: tuple[int, int, int], resize: Resize = "stretch", bits: int = 16) -> NDArray[np.uint8]:
     """`image` as pixels (C, H, W) of `shape`: its first frame, upright, on white where transparent.
 
-    resize: stretch to the size, crop what is too much on both sides after filling it, or pad with black.
+    resize: stretch to the size; crop the excess on both sides after filling it; or pad with black.
     bits: how many bits the values of a 16-bit file use, 9 to 16.
 
     Raises:
@@ -80,12 +80,12 @@ def fitted(image: Image, shape: tuple[int, int, int], resize: Resize = "stretch"
         raise DataError(
             f"the model sees {channels} channels: expected 1 or 3 for an image file. Pass an array instead."
         )
-    # A large photograph is decoded at a fraction of its size where that is still twice too large.
+    # A large photograph is decoded at reduced size, if that is still at least twice the target size.
     image.draft(None, (2 * max(height, width),) * 2)
     image.load()
     mode = "L" if channels == 1 else "RGB"
     turn = _turn(image)
-    # Turned last, when it is small.
+    # Rotated last, when the image is small.
     plain = _sized(_coloured(image, mode, bits), (height, width) if turn in _SIDEWAYS else (width, height), resize)
     if turn is not None:
         plain = plain.transpose(Image.Transpose(turn))
@@ -103,10 +103,10 @@ def is_16_bit(image: Image) -> bool:
 
 
 def _turn(image: Image) -> int | None:
-    """How the image has to be turned to stand upright, as a number of Pillow's Transpose, or None."""
+    """The rotation that makes the image upright, as a number of Pillow's Transpose, or None."""
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - unreadable notes about a picture are no reason to lose the picture
+    except Exception:  # noqa: BLE001 - unreadable metadata is no reason to reject the picture
         return None
 
 
@@ -131,7 +131,7 @@ def _sized(image: Image, size: tuple[int, int], resize: Resize) -> Image:
 
 
 def _coloured(image: Image, mode: str, bits: int) -> Image:
-    """The image in `mode`, or in RGBA where it is transparent."""
+    """The image in `mode`, or in RGBA if it is transparent."""
     import numpy as np
     from PIL import Image
 

@@ -1,6 +1,6 @@
-"""What a metric is: its name, unit and direction, what it needs, and how it is computed from the answers of a model.
+"""The definition of a metric: name, unit, direction, requirements, and how to compute it from a model's answers.
 
-Nothing here imports torch: tables of stored records know the title of a metric before any is computed.
+Nothing here imports torch: tables of stored records need the title of a metric, not its computation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 VALIDATION = "validation_"
-# A column of this priority stays in a table, however narrow the terminal.
+# A column of this priority is never hidden, however narrow the terminal.
 ALWAYS = 100
 Need = Literal[
     "ordering",
@@ -40,16 +40,16 @@ _NAME = re.compile(r"[a-z][a-z0-9_.]*")
 
 @dataclass(frozen=True)
 class ScoredPairs:
-    """What a model answered for the N examples of a split, and what was right: tensors on the CPU.
+    """A model's outputs for the N examples of a split, with their targets: tensors on the CPU.
 
-    task: what was asked.
-    logits: (N, O) float32; of an ensemble the logarithms of its mean probabilities.
+    task: the task.
+    logits: (N, O) float32; for an ensemble the logarithms of its mean probabilities.
     target: (N,) int64 outcome, or float32 probability of outcome 1.
-    classes: (N, V) int64 class of each image, or -1 where it is unknown.
-    class_logits: (N, M, K) float32 where the loss supervises classes, else None.
+    classes: (N, V) int64 class of each image, -1 if unknown.
+    class_logits: (N, M, K) float32 if the loss supervises classes, else None.
     swapped: (N, O) float32, the logits after the first and second image, or candidate, are exchanged; None in curves.
-    folds: (N,) int64 where the dataset has folds, else None; None in curves.
-    threshold: for verification, the score from which on a pair counts as the same, chosen on the validation pairs;
+    folds: (N,) int64 if the dataset has folds, else None; None in curves.
+    threshold: for verification, the lowest score that counts as the same, chosen on the validation pairs;
         else None, and None in curves.
     total_loss: the mean of what training minimises.
     """
@@ -81,16 +81,16 @@ class ScoredPairs:
 
     @cached_property
     def right(self) -> Tensor:
-        """(N,) int64, the right outcome; of votes, the one that more of them are for."""
+        """(N,) int64, the correct outcome; for votes, that of the majority."""
         return (self.target > 0.5).long() if self.target.is_floating_point() else self.target
 
     @cached_property
     def positive(self) -> Tensor:
-        """(N,) bool, whether outcome 1 is right."""
+        """(N,) bool, whether outcome 1 is correct."""
         return self.right == 1
 
     def has(self, need: Need) -> bool:
-        """Whether there is what `need` names."""
+        """Whether the requirement `need` is met."""
         match need:
             case "two_outcomes":
                 return self.logits.shape[1] == 2
@@ -110,23 +110,24 @@ Compute = Callable[[ScoredPairs], float | None]
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """A metric: what it is called, which side of it is better, what it needs, and how it is computed.
+    """A metric: its name, its direction, its requirements, and how it is computed.
 
-    name: what records, `--metric` and suites call it: lower-case letters, digits, "_" and "."; never "validation_...",
+    name: its name in records, `--metric` and suites: lower-case letters, digits, "_" and "."; never "validation_...",
         which names the same figure on the validation pairs.
-    text: what it is, in a sentence.
-    compute: a function from `ScoredPairs` to a float, or None where the figure does not exist; or where it stands,
-        as "package.module:function", which is imported when it is first computed.
-    title: the name that tables show; by default `name` with spaces.
-    unit: "percent" for a share, which tables show times 100; else a plain number.
-    higher_is_better: which side is better.
-    needs: what there must be, else the metric is left out. Of "ordering", "verification" and "preference" one that is
-        named is enough; of "two_outcomes", "votes" (the target is a probability), "classes" (images have classes),
-        "class_logits", "folds" (at least two), "threshold" and "swapped", which are fields of `ScoredPairs`, all.
+    text: a description in one sentence.
+    compute: a function from `ScoredPairs` to a float, or to None if the metric is undefined; or its path
+        "package.module:function", which is imported when it is first computed.
+    title: the name in tables; by default `name` with spaces.
+    unit: "percent" for a fraction, which tables multiply by 100; "" for a plain number.
+    higher_is_better: whether higher values are better.
+    needs: the requirements without which the metric is skipped. The task must be one of those listed among "ordering",
+        "verification" and "preference". All others listed must be met: "two_outcomes", "votes" (the target is a
+        probability), "classes" (images have classes), and the fields of `ScoredPairs` "class_logits", "folds" (at
+        least two), "threshold" and "swapped".
     ranks: whether one value is better than another; a metric that does not rank has no `validation_` figure.
-    aside: whether a table of several configs shows it only where it is ranked by it.
-    each_epoch: whether it is computed after each epoch too, for the curves.
-    priority: which columns go first where a terminal is too narrow: those of the lowest priority; 100 always stays.
+    aside: whether a table of several configs shows it only when ranked by it.
+    each_epoch: whether it is also computed after each epoch, for the curves.
+    priority: in a narrow terminal, columns of the lowest priority are hidden first; 100 is never hidden.
     """
 
     name: str
@@ -160,17 +161,17 @@ class MetricSpec:
 
     @property
     def percent(self) -> bool:
-        """Whether tables show it times 100."""
+        """Whether tables multiply it by 100."""
         return self.unit == "percent"
 
     def suits(self, pairs: ScoredPairs) -> bool:
-        """Whether `pairs` has all that this metric needs."""
+        """Whether `pairs` meets the requirements of this metric."""
         kinds = [need for need in self.needs if need in _KINDS]
         others = [need for need in self.needs if need not in _KINDS]
         return (not kinds or pairs.task.kind in kinds) and all(pairs.has(need) for need in others)
 
     def __call__(self, pairs: ScoredPairs) -> float | None:
-        """Its value; None where `pairs` lacks what it needs, or the figure does not exist."""
+        """Its value; None if its requirements are not met, or if it is undefined."""
         if not self.suits(pairs):
             return None
         value = self._function(pairs)

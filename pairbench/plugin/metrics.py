@@ -1,6 +1,6 @@
-"""The metrics that are installed, by the name that a record knows them by.
+"""The installed metrics, by their names in records.
 
-No plugin may claim a name of the core's, so a reader of the core's figures alone loads no plugin.
+Plugins cannot use the name of a core metric, so reading only core metrics loads no plugin.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CORE = {spec.name: spec for spec in CORE}
 
 
 def known_metrics(registry: Registry | None = None) -> dict[str, InstalledMetric]:
-    """Every metric by its name, the core's first; where plugins claim one name, as `distribution:name` each."""
+    """Every metric by its name, the core's first; as `distribution:name` if several plugins use the same name."""
     found: dict[str, InstalledMetric] = {}
     for name, claims in (registry or installed()).metrics.items():
         for claim in claims:
@@ -31,9 +31,9 @@ def plain(metric: str) -> str:
 
 
 def spec_of(metric: str) -> MetricSpec:
-    """The metric that records call `metric`, with or without `validation_`.
+    """The metric named `metric` in records, with or without `validation_`.
 
-    One that is not installed, such as a figure of a plugin that has gone, is shown as a plain number, and not ranked.
+    A metric that is not installed, such as that of a removed plugin, is shown as a plain number and never ranked by.
     """
     name = plain(metric)
     if name in _CORE:
@@ -41,7 +41,7 @@ def spec_of(metric: str) -> MetricSpec:
     found = known_metrics().get(name)
     if found is not None:
         return found.spec
-    # As in a record, it may be any text.
+    # Names in records may be any text.
     title = printable(name.replace("_", " "), 60)
     return MetricSpec("unknown", "A metric that is not installed.", _uncomputed, title, ranks=False, aside=True)
 
@@ -51,7 +51,7 @@ def _uncomputed(_: object) -> None:
 
 
 def origin_of(metric: str) -> Origin | None:
-    """Where a plugin's metric comes from; None for the core's own, and for one that is not installed."""
+    """The origin of a plugin's metric; None for core metrics and for metrics that are not installed."""
     name = plain(metric)
     found = None if name in _CORE else known_metrics().get(name)
     return found.origin if found is not None else None
@@ -68,7 +68,7 @@ def is_known(metric: str) -> bool:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """`names` in the order in which tables show them: as installed, then those that are not."""
+    """`names` in table order: installed metrics first, then others."""
     given = dict.fromkeys(names)
     others = [name for name in given if name not in _CORE]
     known = [name for name in (known_metrics() if others else _CORE) if name in given]
@@ -76,12 +76,12 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def rankable(registry: Registry | None = None) -> list[str]:
-    """The names that results can be ranked by, `validation_` ones too."""
+    """The names that results can be ranked by, including `validation_` names."""
     names = [name for name, found in known_metrics(registry).items() if found.spec.ranks]
     return [*names, *(VALIDATION + name for name in names)]
 
 
 def sources(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Where the metrics among `names` that plugins bring come from: what a record keeps beside their figures."""
+    """The origins of the plugin metrics among `names`, which a record stores with their values."""
     found = {plain(name): origin_of(name) for name in names}
     return {name: asdict(origin) for name, origin in found.items() if origin is not None}

@@ -1,4 +1,4 @@
-"""Pairs that a CSV file lists without their answers, for a trained model to answer."""
+"""Pairs listed in a CSV file without answers, for a trained model to predict."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ COLUMNS = ("first", "second", "third")
 class PairList:
     """N examples of V image files.
 
-    rows: (N,) the line of the file that each begins in; 1 is the header.
-    names: (N, V) the files as the list calls them.
-    paths: (N, V) where they are.
+    rows: (N,) the line on which each begins; 1 is the header.
+    names: (N, V) the file names in the list.
+    paths: (N, V) the paths of the files.
     """
 
     rows: tuple[int, ...]
@@ -31,14 +31,14 @@ class PairList:
 def read_pair_list(
     path: Path, views: int, *, columns: Sequence[str] = COLUMNS, delimiter: str = ",", root: Path | None = None
 ) -> PairList:
-    """The pairs of a CSV file; other columns than those of the images are not read.
+    """The pairs of a CSV file; only the image columns are read.
 
     Args:
         path: the file.
         views: images in an example.
         columns: the columns of the images.
         delimiter: what stands between fields.
-        root: the folder that names are relative to; None takes the file's own.
+        root: the folder that names are relative to; None means the folder of the file.
 
     Raises:
         DataError: the file cannot be read, a column is missing, or a row lacks a name.

@@ -1,4 +1,4 @@
-"""Files that a list names: found under the name that people wrote, and opened only where they are regular files."""
+"""Files named in lists: found despite differences in spelling, and opened only if they are regular files."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ MAX_BYTES = 2**30
 
 
 class UnusableError(Exception):
-    """A file that cannot be used; the message is the reason in a few words."""
+    """A file that cannot be used; the message is a short reason."""
 
 
 def open_regular(path: str) -> BufferedReader:
-    """The regular file at `path`, open for reading; never waits for a pipe or a device.
+    """The regular file at `path`, opened for reading; never blocks on a pipe or a device.
 
     Raises:
-        UnusableError: there is no such file, it is no regular file, or it may not be read.
+        UnusableError: there is no such file, it is not a regular file, or it is not readable.
         StoreError: this process has no more files or memory.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        # Asked before it is opened too, since opening a device may have effects.
+        # Checked also before opening, since opening a device may have side effects.
         _check(Path(path).stat())
         handle = os.open(path, flags | getattr(os, "O_NOCTTY", 0))
     except (OSError, ValueError) as error:
@@ -50,7 +50,7 @@ def _check(info: os.stat_result) -> None:
 
 
 def why_unusable(error: Exception) -> str:
-    """Why a file cannot be read, in a few words.
+    """The reason that a file cannot be read, in a few words.
 
     Raises:
         StoreError: this process has no more files or memory, which says nothing about the file.
@@ -64,9 +64,9 @@ def why_unusable(error: Exception) -> str:
 
 
 def name_on_disk(folder: str, name: str) -> str:
-    """The name of the file below `folder` that a list calls `name`; `name` itself where there is no such file.
+    """The actual name of the file in `folder` that a list calls `name`; `name` itself if there is no such file.
 
-    Lists are written elsewhere: with the backslashes of Windows, or with accents composed where the file's are not.
+    Lists may come from other systems: with backslashes, or with accents in a different Unicode form than the file name.
     """
     if "\\" not in name and name.isascii():
         return name

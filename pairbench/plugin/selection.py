@@ -1,4 +1,4 @@
-"""Which of the installed plugins are let in: those that the user wants and that fit this version of pairbench."""
+"""Which installed plugins are loaded: those that the user selects and that support this version of pairbench."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BUNDLED = "pairbench"
 
 
 def distribution_of(entry: EntryPoint) -> tuple[str, str]:
-    """The name and version of the distribution that brings `entry`."""
+    """The name and version of the distribution that provides `entry`."""
     return _named(entry.dist) if entry.dist else ("unknown", "")
 
 
@@ -25,27 +25,27 @@ def _named(distribution: Distribution) -> tuple[str, str]:
     try:
         metadata = distribution.metadata
         return metadata["Name"] or "unknown", metadata["Version"] or ""
-    except Exception:  # noqa: BLE001 - half a distribution, as a broken installation leaves it, has no metadata
+    except Exception:  # noqa: BLE001 - a broken installation may leave a distribution without metadata
         return "unknown", ""
 
 
 def chosen() -> set[str] | None:
-    """The plugins and distributions that PAIRBENCH_PLUGINS lets in, normalised; None where it is not set.
+    """The plugins and distributions selected by PAIRBENCH_PLUGINS, normalised; None if it is not set.
 
-    Set but empty, it lets in none but the bundled ones.
+    If it is set but empty, only the bundled ones are loaded.
     """
     value = os.environ.get(CHOICE)
     return None if value is None else {normal(name) for name in value.split(",") if name.strip()}
 
 
 def admitted(entry: EntryPoint, choice: set[str] | None) -> bool:
-    """Whether `choice` lets `entry` in; bundled plugins always are."""
+    """Whether `entry` is loaded under `choice`; bundled plugins always are."""
     distribution, _ = distribution_of(entry)
     return distribution == BUNDLED or choice is None or bool(choice & {normal(distribution), normal(entry.name)})
 
 
 def unmatched(entries: Sequence[EntryPoint], choice: set[str] | None) -> dict[str, str]:
-    """Each name of `choice` that no plugin has, with what to do about it."""
+    """Each name of `choice` that matches no plugin, with what to do about it."""
     known = {normal(name) for entry in entries for name in (entry.name, distribution_of(entry)[0])}
     return {
         name: f"no such plugin or distribution is installed.{did_you_mean(name, known)}"
@@ -54,11 +54,11 @@ def unmatched(entries: Sequence[EntryPoint], choice: set[str] | None) -> dict[st
 
 
 def misfit(entry: EntryPoint, version: str) -> str:
-    """Why `entry` does not fit pairbench `version`, from what its distribution declares; "" where it does."""
+    """Why `entry` does not fit pairbench `version`, according to its distribution's metadata; "" if it does."""
     if entry.dist is None or distribution_of(entry)[0] == BUNDLED:
         return ""
     for text in entry.dist.requires or []:
-        # Reading a requirement properly costs 20 ms the first time: only where it is ours.
+        # Parsing a requirement takes 20 ms the first time: only do it for ours.
         if normal(re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0]) != BUNDLED:
             continue
         from packaging.requirements import InvalidRequirement, Requirement
@@ -66,7 +66,7 @@ def misfit(entry: EntryPoint, version: str) -> str:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
-            return f"its metadata says {printable(text, 60)!r}, which is no requirement. Reinstall it"
+            return f"its metadata says {printable(text, 60)!r}, which is not a valid requirement. Reinstall it"
         wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         if wanted and not requirement.specifier.contains(version, prereleases=True):
             return (
@@ -77,5 +77,5 @@ def misfit(entry: EntryPoint, version: str) -> str:
 
 
 def normal(name: str) -> str:
-    """The name as package indexes compare it: lower case, with single hyphens."""
+    """The name as package indexes normalise it: lower case, with single hyphens."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()

@@ -1,4 +1,4 @@
-"""What each ingredient of a config turned out to be worth."""
+"""How much each ingredient of a config contributes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pairbench.results.results import Results
 
 @dataclass(frozen=True)
 class Ablation:
-    """A config, the same without each of its ingredients, and the verdict on whole - without, corrected together.
+    """A config, its variants with one ingredient removed, and the verdict on whole - variant, corrected together.
 
-    results: the whole config's result first, then those without an ingredient, in the order of `names`.
+    results: the whole config's result first, then the variants in the order of `names`.
     """
 
     names: tuple[str, ...]
@@ -44,6 +44,6 @@ class Ablation:
 
 
 def ablation_of(names: Sequence[str], results: Results, metric: str) -> Ablation:
-    """The effects that `results` show: the whole config first, then without each of `names`."""
+    """The effects found in `results`: the whole config first, then the variant without each of `names`."""
     found = {name: difference(results[0], results[number], metric) for number, name in enumerate(names, start=1)}
     return Ablation(tuple(names), results, metric, verdicts_on(found, metric))

@@ -18,7 +18,7 @@ from pairbench.text import did_you_mean, printable, quoted
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The verdict on each two of some results, corrected together."""
+    """The verdict on every pair of some results, corrected together."""
 
     results: tuple[Result, ...]
     metric: str
@@ -43,7 +43,7 @@ def comparison_of(names: Sequence[str], results: Results, metric: str, registry:
     """The comparison of the results that `names` name.
 
     Raises:
-        SpecError: a name names nothing or too much, there are fewer than two, or they did not see the same task.
+        SpecError: a name matches no result or several, there are fewer than two, or their tasks differ.
     """
     chosen = [find(name, results, registry) for name in names]
     if len({id(result) for result in chosen}) < 2 or len({id(result) for result in chosen}) < len(chosen):
@@ -53,8 +53,8 @@ def comparison_of(names: Sequence[str], results: Results, metric: str, registry:
     for result in chosen[1:]:
         if comparable_key(result) != comparable_key(chosen[0]):
             raise SpecError(
-                f"{quoted(chosen[0].name)} and {quoted(result.name)} answer other questions: their dataset options or "
-                "data differ. Run both with the same dataset words."
+                f"{quoted(chosen[0].name)} and {quoted(result.name)} cannot be compared: their dataset options or "
+                "data differ. Run both with the same dataset options."
             )
     metrics = {name for result in chosen for name in result.summary}
     check_metric(metric, metrics)
@@ -84,7 +84,9 @@ def find(name: str, results: Results, registry: Registry) -> Result:
     if not found and "=" in name:
         configs = [resolve(settings, registry) for settings in expand(parse(split_words(name)))]
         if len(configs) > 1:
-            raise SpecError(f"{quoted(name)} is a grid of {len(configs)} configs: expected one. Name them one by one.")
+            raise SpecError(
+                f"{quoted(name)} is a grid of {len(configs)} configs: expected one. Name each config separately."
+            )
         config_id = known_id(configs[0], f"the result {quoted(name)}")
         found = [result for result in results if result.config_id == config_id]
         if not found:
@@ -108,6 +110,6 @@ def find(name: str, results: Results, registry: Registry) -> Result:
         )
     if len({result.config_id for result in found}) > 1:
         ids = " or ".join(result.config_id for result in found[:4])
-        raise SpecError(f"{quoted(name)} names {len(found)} results. Use a config_id: {ids}.")
-    # Other code or data may have left older results of the same config; the newest speaks.
+        raise SpecError(f"{quoted(name)} matches {len(found)} results. Use a config_id: {ids}.")
+    # Earlier versions of the code or data may have left older results of this config; use the newest.
     return max(found, key=lambda result: max(str(r["provenance"]["created"]) for r in result.records))

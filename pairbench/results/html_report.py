@@ -1,4 +1,4 @@
-"""Results as one HTML file that stands alone: no script, nothing loaded from elsewhere."""
+"""Results as one self-contained HTML file: no script, nothing loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_page(results: Results, path: Path, metric: str = "accuracy") -> None:
     check_metric(metric, metrics)
     order = Results(tuple(ranked(results.items, metric)), results.store, results.damaged, metric)
     parts = [to_html(of_results(order))]
-    # A result without a cost or curves leaves its picture out, not the page.
+    # Without a cost or curves only the plot is missing, not the page.
     with contextlib.suppress(SpecError):
         parts.append(as_svg(against_cost(order, metric=metric)))
     with contextlib.suppress(SpecError):
@@ -59,7 +59,7 @@ def write_page(results: Results, path: Path, metric: str = "accuracy") -> None:
 
 
 def _environments(results: Results) -> Document:
-    """The different environments that the rounds were trained in."""
+    """The distinct environments that the rounds were trained in."""
     found = {
         tuple((key, str(value)) for key, value in sorted(record["environment"].items())): None
         for item in results

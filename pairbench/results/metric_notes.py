@@ -1,4 +1,4 @@
-"""What a reader of a table must know of the metrics of plugins: which rounds have none, and why."""
+"""Notes on plugin metrics in tables: which rounds lack them, and why."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pairbench.results.results import Result
 from pairbench.store.record import measured_by, origin_of
 from pairbench.text import printable
 
-_ANEW = "; pairbench run --fresh trains and measures them anew"
+_ANEW = "; pairbench run --fresh trains and measures them again"
 
 
 def notes_on_metrics(results: Sequence[Result]) -> list[str]:
-    """A line for each plugin's metric that rounds lack, have from other code than is installed, or could not get.
+    """A line for each plugin metric that is missing in rounds, was computed by other code, or failed.
 
-    A metric counts as lacking in a round where another round of the same task and data has it.
+    A metric is missing in a round if another round of the same task and data has it.
     """
     notes = []
     for name in in_order(_measured(results)):
@@ -44,8 +44,8 @@ def notes_on_metrics(results: Sequence[Result]) -> list[str]:
 
 
 def _measured(results: Sequence[Result]) -> set[str]:
-    """The metrics of plugins that any of the rounds was measured by."""
-    # Records that share their origin share their metrics.
+    """The plugin metrics of any of the rounds."""
+    # Records with the same origins have the same plugin metrics.
     records = {origin_of(record): record for result in results for record in result.finished}
     return {name for record in records.values() for name in record["provenance"].get("metrics", {})}
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".svg", ".png", ".pdf")
 COSTS: dict[str, tuple[str, Callable[[Result], float | None]]] = {
-    "cpu_seconds": ("processor seconds for a round", lambda result: result.cost.get("cpu_seconds")),
-    "flops_per_pair": ("floating-point operations for a pair", lambda result: result.cost.get("flops_per_pair")),
+    "cpu_seconds": ("CPU seconds per round", lambda result: result.cost.get("cpu_seconds")),
+    "flops_per_pair": ("floating-point operations per pair", lambda result: result.cost.get("flops_per_pair")),
     "parameters": ("parameters", lambda result: result.cost.get("parameters")),
     "inference": ("pairs per second in inference", lambda result: _speed(result, "inference")),
     "training": ("pairs per second in training", lambda result: _speed(result, "training")),
@@ -85,7 +85,7 @@ def against_cost(results: Results, *, metric: str = "accuracy", cost: str = "cpu
 def learning_curves(results: Sequence[Result]) -> Figure:
     """Accuracy, class accuracy, loss and AUC over the epochs, the mean of all rounds of each result.
 
-    The figures of the source report's Figure 8. Training figures are those of training mode, gathered on the way.
+    The figures of the source report's Figure 8. Training figures are measured in training mode, during the epoch.
 
     Raises:
         SpecError: no result has curves.
@@ -121,19 +121,19 @@ def _mean_curve(result: Result, split: str, metric: str) -> list[float]:
 
 
 def _plain(name: str, limit: int = 60) -> str:
-    """A name that matplotlib does not read as mathematics."""
+    """A name escaped so that matplotlib does not parse it as math."""
     return printable(name, limit).replace("$", r"\$")
 
 
 def _figure() -> Figure:
-    # Made without pyplot, which would look for a screen.
+    # Created without pyplot, which would look for a display.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(8, 5.5), layout="constrained")
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a name whose end says no kind of picture.
+    """Refuse a file name whose suffix is not a supported image format.
 
     Raises:
         SpecError: the suffix is none of SUFFIXES.
@@ -143,7 +143,7 @@ def check_suffix(path: Path) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `figure` to `path`, in the kind that its suffix names.
+    """Write `figure` to `path`, in the format of its suffix.
 
     Raises:
         SpecError: the suffix is unknown, or the file cannot be written.
@@ -168,7 +168,7 @@ def as_svg(figure: Figure) -> str:
 
 def _draw(figure: Figure, out: Path | io.StringIO, **options: Any) -> None:
     with warnings.catch_warnings():
-        # A name may have signs that the font has not, for which boxes stand, and be too wide for any layout.
+        # A name may use glyphs missing from the font, which are drawn as boxes, or be too wide for any layout.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         warnings.filterwarnings("ignore", "constrained_layout not applied")
         figure.savefig(out, **options)

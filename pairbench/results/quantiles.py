@@ -1,4 +1,4 @@
-"""The middle and spread of repeats, in plain Python: quartiles, percentiles, and a distribution-free interval."""
+"""Location and spread of repeated measurements: quartiles, percentiles, and a distribution-free interval."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """The median, its 95% interval, the quartiles, and the values themselves in their order."""
+    """The median, its 95% interval, the quartiles, and the values in their original order."""
     ordered = sorted(values)
     low, _, high = median_interval(ordered)
     return {
@@ -38,7 +38,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """The distribution-free 95% interval of the median from order statistics, and the median: low, median, high.
 
-    Few values give their whole range.
+    With few values the interval is their full range.
     """
     ordered, count = sorted(values), len(values)
     rank, below = 0, 0.0

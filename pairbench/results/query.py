@@ -1,4 +1,4 @@
-"""What was measured before: results read back from the store, ranked, compared, chosen."""
+"""Stored results: read back, ranked, compared and selected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pairbench.text import printable
 def stored(store: Store, progress: Callable[[int, int], None] | None = None) -> Results:
     """Everything in the store, one result for each config, data and code.
 
-    progress: called now and then with how many files have been read and how many there are.
+    progress: called at intervals with the number of files read so far and their total.
 
     Raises:
         StoreError: the store cannot be read.
@@ -55,10 +55,10 @@ def leaderboard(
 ) -> Results:
     """Everything in the store, best mean first.
 
-    progress: called now and then with how many files have been read and how many there are.
+    progress: called at intervals with the number of files read so far and their total.
 
     Raises:
-        SpecError: no round has such a metric, or no side of it is better.
+        SpecError: no round has such a metric, or it has no better direction.
         StoreError: the store cannot be read.
     """
 
@@ -70,7 +70,7 @@ def leaderboard(
 
 
 def compare(*names: str, store: str | Path | None = None, metric: str = "accuracy") -> Verdicts:
-    """The paired verdict on each two of the named results of the store; a name is a spec, a name or a config_id.
+    """The paired verdict on every two of the named stored results; each is a spec, a name or a config_id.
 
     Raises:
         SpecError: one of them is not in the store, or there are fewer than two.
@@ -81,7 +81,7 @@ def compare(*names: str, store: str | Path | None = None, metric: str = "accurac
 
 
 def chosen(names: Sequence[str] = (), *, suite: str | None = None, store: str | Path | None = None) -> Results:
-    """The results of the store that `names` name (each a spec, a name or a config_id) or that `suite` ran; else all.
+    """The stored results named by `names` (each a spec, a name or a config_id) or run by `suite`; else all.
 
     Raises:
         SpecError: a name is not in the store, or nothing is left.

@@ -1,4 +1,4 @@
-"""Which config is better, said only where the evidence says so."""
+"""Which config is better, claimed only where the evidence supports it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pairbench.results.statistics import LEVEL, Difference, Summary, all_p_value
 from pairbench.text import quoted, unknown
 
 Key = TypeVar("Key", bound=Hashable)
-# Beyond so many results, pairs are tested by the row; beyond so many, not all of them.
+# Above the first limit pairs are tested row by row; above the second, not all pairs are tested.
 MANY, TOO_MANY = 100, 1500
 
 
@@ -36,7 +36,7 @@ def check_metric(metric: str, known: Iterable[str]) -> None:
     """Refuse a metric that results cannot be ranked by.
 
     Raises:
-        SpecError: it is not one of `known`, or no side of it is better.
+        SpecError: it is not one of `known`, or it has no better direction.
     """
     known = set(known)
     if metric in known and ranks(metric):
@@ -87,7 +87,7 @@ def verdicts(results: Sequence[Result], metric: str) -> dict[tuple[int, int], Ve
 
 
 def verdicts_on(found: Mapping[Key, Difference | None], metric: str) -> dict[Key, Verdict]:
-    """The verdict on each difference that there is, by its key, all p-values corrected together."""
+    """The verdict on each existing difference, by its key, all p-values corrected together."""
     kept = {key: value for key, value in found.items() if value is not None}
     tested = [key for key, value in kept.items() if value.p is not None]
     corrected = dict(zip(tested, holm([kept[key].p or 0.0 for key in tested]), strict=True))
@@ -98,7 +98,7 @@ def verdicts_on(found: Mapping[Key, Difference | None], metric: str) -> dict[Key
 
 
 def word(value: Difference, corrected: float | None, metric: str) -> str:
-    """What a corrected p-value allows to be said of the first."""
+    """The word that a corrected p-value justifies for the first result."""
     if corrected is None:
         return "unknown"
     if corrected > 1 - LEVEL or value.mean == 0:
@@ -107,7 +107,7 @@ def word(value: Difference, corrected: float | None, metric: str) -> str:
 
 
 def ranked(results: Sequence[Result], metric: str) -> list[Result]:
-    """Best mean first; what has no finite value comes last, and a name decides between equals."""
+    """Best mean first; results without a finite value come last, and ties are ordered by name."""
 
     higher = spec_of(metric).higher_is_better
 
@@ -121,7 +121,7 @@ def ranked(results: Sequence[Result], metric: str) -> list[Result]:
 
 
 def against_best(results: Sequence[Result], metric: str) -> list[str]:
-    """For each of the ranked results, what may be said of it beside the first: "", "tie", "worse", "unknown"."""
+    """For each ranked result, the verdict against the first: "", "tie", "worse" or "unknown"."""
     if len(results) > MANY:
         return _many_against_best(results, metric)
     found = verdicts(results, metric)
@@ -134,9 +134,9 @@ def against_best(results: Sequence[Result], metric: str) -> list[str]:
 
 
 def _many_against_best(results: Sequence[Result], metric: str) -> list[str]:
-    """What `against_best` says, where there are too many pairs to look at one by one.
+    """What `against_best` returns, where there are too many pairs to test one by one.
 
-    Up to TOO_MANY results the correction is Holm's over all pairs; beyond, Bonferroni's, which claims less.
+    Up to TOO_MANY results the correction is Holm's over all pairs; beyond, Bonferroni's, which is more conservative.
     """
     values = [result.values(metric) for result in results]
     keys = [same_data_key(result) for result in results]

@@ -23,8 +23,8 @@ class Table:
     """Rows of text under titles.
 
     left: how many columns are aligned to the left.
-    notes: what stands below.
-    spare: titles of columns that a narrow terminal may leave out, the first to go first.
+    notes: lines printed below the table.
+    spare: titles of columns that may be hidden in a narrow terminal, in the order in which they are hidden.
     """
 
     title: str
@@ -37,15 +37,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Document:
-    """Tables that are printed together, and what stands below them."""
+    """Tables that are printed together, and the notes below them."""
 
     tables: tuple[Table, ...]
     notes: tuple[str, ...] = field(default=())
 
 
 def fitted(table: Table, width: int) -> Table:
-    """The table without as many of its spare columns as it takes to fit into `width`, and a note that says which."""
-    # Text on the left may be folded, numbers may not.
+    """The table with as many spare columns hidden as needed to fit `width`, and a note that names them."""
+    # Left-aligned text may wrap; numbers may not.
     widths = _widths(table, 34)
     gone: list[str] = []
     for title in table.spare:
@@ -57,7 +57,7 @@ def fitted(table: Table, width: int) -> Table:
         return table
     keep = [i for i, name in enumerate(table.columns) if name not in gone]
     rows = tuple(tuple(row[i] for i in keep) for row in table.rows)
-    notes = (*table.notes, f"left out for want of width: {', '.join(gone)} (--format csv has everything)")
+    notes = (*table.notes, f"columns hidden, terminal too narrow: {', '.join(gone)} (--format csv shows all)")
     return Table(table.title, tuple(table.columns[i] for i in keep), rows, table.left, notes)
 
 
@@ -149,13 +149,13 @@ def to_markdown(document: Document) -> str:
 
 
 def _literal(text: str) -> str:
-    """`text` so that Markdown shows it as it is; a `_` inside a word needs no mark."""
+    """`text` escaped so that Markdown shows it literally; a `_` inside a word needs no escape."""
     plain = html.escape(printable(text, 300).strip(), quote=False)
     return re.sub(r"[\\`*\[|~$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", plain)
 
 
 def _item(note: str) -> str:
-    """`note` as an item of a list that starts no heading, list or rule of its own."""
+    """`note` as a list item that cannot start a heading, list or rule of its own."""
     return "- " + re.sub(r"^(\d*)([#+=.)-])", r"\1\\\2", _literal(note))
 
 
@@ -182,12 +182,12 @@ def to_csv(document: Document) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """CSV in which no cell can be taken for a formula by a spreadsheet."""
+    """CSV in which no cell can be read as a formula by a spreadsheet."""
     return "".join(csv_lines(header, rows))
 
 
 def csv_lines(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    """The lines of `csv_text`, one after the other."""
+    """The lines of `csv_text`, one at a time."""
     for row in chain([header], rows):
         out = io.StringIO()
         cells = [_inert(value) if isinstance(value, str) else "" if value is None else value for value in row]
@@ -198,6 +198,6 @@ def csv_lines(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[
 def _inert(text: str) -> str:
     plain = printable(text, 10_000)
     is_number = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", plain, re.ASCII)
-    # Some spreadsheets take the wide forms of these signs for the signs.
+    # Some spreadsheets also accept the full-width forms of these characters.
     formula = plain.lstrip().startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))
     return f"'{plain}" if formula and not is_number and plain != "-" else plain

@@ -1,4 +1,4 @@
-"""What a run or a leaderboard gives back: rounds of each config, their summaries, timings and failures."""
+"""What a run or a leaderboard returns: rounds of each config, their summaries, timings and failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class Result:
     """The rounds of one config.
 
-    name: how the run or suite calls it.
+    name: its name in the run or suite.
     config: every option, by its key in a spec.
     records: one for each round that has ended, in the order of rounds.
     timing: the last timing on this machine, else None.
@@ -52,17 +52,17 @@ class Result:
 
     @cached_property
     def summary(self) -> dict[str, Summary]:
-        """Mean, spread and interval of each metric over the finished rounds; nothing but finite values counts."""
+        """Mean, spread and interval of each metric over the finished rounds; only finite values count."""
         found = {name: self.summary_of(name) for name in self.metrics}
         return {name: summary for name, summary in found.items() if summary is not None}
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics of which the finished rounds have figures."""
+        """The metrics that the finished rounds have values for."""
         return tuple(metrics_of(self.finished))
 
     def summary_of(self, metric: str) -> Summary | None:
-        """What `summary` has of one metric, without looking at the others."""
+        """The summary of one metric, without computing the others."""
         if metric not in self._summaries:
             self._summaries[metric] = summarise(list(self.values(metric).values()))
         return self._summaries[metric]
@@ -92,7 +92,7 @@ class Result:
 
     @property
     def finished(self) -> list[Record]:
-        """The records of rounds that ended with figures."""
+        """The records of rounds that finished."""
         return self._by_status["finished"]
 
     @property
@@ -102,7 +102,7 @@ class Result:
 
     @property
     def diverged(self) -> list[Record]:
-        """The records of rounds whose loss stopped being finite."""
+        """The records of rounds whose loss became infinite or NaN."""
         return self._by_status["diverged"]
 
     @property
@@ -148,13 +148,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Results(Sequence[Result]):
-    """Results in the order of the run, or ranked; prints as a table, turns into JSON, CSV, Markdown and pandas.
+    """Results in the order of the run, or ranked; prints as a table, converts to JSON, CSV, Markdown and pandas.
 
     store: the folder that holds the records.
-    damaged: files of the store that were left out, with the reason.
-    metric: what a ranking is by; None where the order is the run's.
-    notes: what else a reader should know.
-    models: the files of kept models, by config_id and round; empty where none were asked for.
+    damaged: files of the store that were skipped, each with the reason.
+    metric: the metric that the results are ranked by; None if they are in the order of the run.
+    notes: remarks for the reader.
+    models: the files of saved models, by config_id and round; empty unless requested.
     """
 
     items: tuple[Result, ...]
@@ -181,7 +181,7 @@ class Results(Sequence[Result]):
 
     @property
     def failed(self) -> int:
-        """How many rounds failed."""
+        """The number of failed rounds."""
         return sum(len(item.failed) for item in self.items)
 
     def to_dict(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class Results(Sequence[Result]):
         return "".join(self.json_parts())
 
     def json_parts(self) -> Iterator[str]:
-        """The parts of `to_json`, a result in each: records of a large store are read one config after the other."""
+        """The parts of `to_json`, one result each: records of a large store are read one config at a time."""
         yield '{\n "schema": 1,\n "results": ['
         for place, item in enumerate(self.items):
             text = json.dumps(item.to_dict(), indent=1, allow_nan=False)

@@ -1,8 +1,8 @@
-"""Means with intervals, and paired comparisons corrected for how many there are.
+"""Means with intervals, and paired comparisons with correction for multiple testing.
 
-Rounds of two configs that see the same data are paired: their differences leave the data's own spread out. The paired
-t-test gives each comparison its p-value; Holm's step-down correction keeps the chance of any false "better" in a table
-at 5%.
+Rounds of two configs that see the same data are paired: the variation between data sets cancels in their differences.
+The paired t-test gives each comparison its p-value; Holm's step-down correction limits the chance of any false "better"
+in a table to 5%.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Values = NDArray[np.float64]
 
 LEVEL = 0.95
-# Differences that are equal but for the last digits of a float64, relative to the values.
+# Differences that are equal up to rounding in float64, relative to the values.
 _ROUNDING = 1e-12
 
 
@@ -57,14 +57,14 @@ def summarise(values: Sequence[float]) -> Summary | None:
     mean = statistics.fmean(kept)
     if len(kept) == 1:
         return Summary(mean, None, None, None, 1)
-    # Equal values have no spread, even where their mean is rounded.
+    # Equal values have a standard deviation of zero, even if their mean is rounded.
     std = 0.0 if min(kept) == max(kept) else _deviation(kept, mean)
     half = _t_quantile(len(kept) - 1) * std / math.sqrt(len(kept))
     return Summary(mean, std, mean - half, mean + half, len(kept))
 
 
 def _deviation(values: Sequence[float], mean: float) -> float:
-    """The standard deviation (n - 1) of `values`; `statistics.stdev` takes thirty times as long for the last bit."""
+    """The standard deviation (n - 1) of `values`; `statistics.stdev` is thirty times slower."""
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
@@ -81,7 +81,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Difference:
     if summary.std is None:
         return Difference(summary.mean, None, None, None, summary.rounds, "paired")
     if summary.std <= _ROUNDING * max(map(abs, (*first, *second))):
-        # Equal differences leave the t-test nothing to divide by; the sign test still counts them.
+        # The t-test would divide by zero if all differences are equal; the sign test still works.
         equal = abs(summary.mean) <= _ROUNDING * max(map(abs, (*first, *second)))
         p = 1.0 if equal else 2 * 0.5**summary.rounds
     else:
@@ -147,7 +147,7 @@ def all_p_values(values: Sequence[Mapping[int, float]], data: Sequence[str]) -> 
 
 
 def _paired_with(one: Values, others: Values, largest: float) -> Values:
-    """The p-value of figures by round, (R,), beside each of the others, (rows, R); NaN where it cannot be tested.
+    """The p-value of figures by round, (R,), against each of the others, (rows, R); NaN where it cannot be tested.
 
     largest: at least as large as any of the figures.
     """
@@ -171,7 +171,7 @@ def _paired_with(one: Values, others: Values, largest: float) -> Values:
 
 
 def _welch_with(count: Any, mean: Any, part: Any, counts: Values, means: Values, parts: Values) -> Values:
-    """The p-value of Welch's test of one row beside each of the others; NaN where it cannot be tested.
+    """The p-value of Welch's test of one row against each of the others; NaN where it cannot be tested.
 
     part: the variance of the mean.
     """
@@ -193,7 +193,7 @@ def holm_among(every: Sequence[float], some: Sequence[float]) -> list[float]:
         return []
     ordered = np.asarray(every)
     corrected = np.minimum(1.0, np.maximum.accumulate((len(ordered) - np.arange(len(ordered))) * ordered))
-    # The same p-value by another road may differ in its last digits: the nearest is meant.
+    # The same p-value computed another way may differ in its last digits: take the nearest.
     at = np.clip(np.searchsorted(ordered, [p * (1 - 1e-9) for p in some]), 0, len(ordered) - 1)
     return [float(value) for value in corrected[at]]
 

@@ -1,4 +1,4 @@
-"""What results, comparisons, ablations and failures look like as tables."""
+"""Results, comparisons, ablations and failures as tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pairbench.results.render import Document, Table, csv_lines
 from pairbench.results.results import Result, Results
 from pairbench.results.statistics import Summary
 
-# More rows than anybody reads in a ranking.
+# Nobody reads more rows of a ranking than this.
 LONGEST = 200
 # What a ranking does without in a narrow terminal, the first to go first; then metrics and the id, by priority.
 _SPARE_COSTS = ("FLOP/pair", "train pairs/s", "ms/pair", "parameters", "infer pairs/s", "CPU s/round")
@@ -68,7 +68,7 @@ def of_failures(results: Results) -> Document:
 
 
 def of_comparison(comparison: Verdicts) -> Document:
-    """One row for each two results."""
+    """One row for each pair of results."""
     names, shared = short_names([result.name for result in comparison.results])
     rows = []
     for (i, j), verdict in comparison.verdicts.items():
@@ -91,16 +91,14 @@ def of_comparison(comparison: Verdicts) -> Document:
         )
     columns = ("first", "is", "second", "difference", "95% interval", "p", "p (Holm)", "rounds")
     notes = [f"all with {shared}"] if shared else []
-    notes.append(
-        "better and worse are said where the Holm-corrected p-value is at most 0.05; everything else is a tie."
-    )
+    notes.append("better or worse: Holm-corrected p-value of at most 0.05; otherwise a tie.")
     return Document(
         (Table(f"{title(comparison.metric)}, first - second", columns, tuple(rows), 3, tuple(notes), ("p",)),)
     )
 
 
 def of_ablation(ablation: Ablation) -> Document:
-    """One row for each ingredient: the figure without it, and what it adds."""
+    """One row for each ingredient: the metric without it, and its effect."""
     metric, whole = ablation.metric, ablation.results[0]
     scale, unit = (100, " points") if spec_of(metric).percent else (1, "")
     rows = [("whole", mean_std(metric, whole.summary.get(metric)), "", "", "", "", _rounds(whole))]
@@ -116,10 +114,10 @@ def of_ablation(ablation: Ablation) -> Document:
             effect = {"better": "helps", "worse": "harms", "tie": "no effect shown"}.get(verdict.word, verdict.word)
             row += [f"{value.mean * scale:+.2f}{unit}", interval, _p(verdict.corrected), effect]
         rows.append((*row, _rounds(result)))  # type: ignore[arg-type]
-    columns = ("variant", title(metric), "effect", "95% interval", "p (Holm)", "what is left out", "rounds")
+    columns = ("variant", title(metric), "effect", "95% interval", "p (Holm)", "removed", "rounds")
     note = "effect: the whole config minus the variant, paired by round; all rows are corrected together"
     return Document(
-        (Table(f"What each ingredient is worth: {title(metric)}", columns, tuple(rows), 1, (note,)),),
+        (Table(f"Effect of each ingredient: {title(metric)}", columns, tuple(rows), 1, (note,)),),
         tuple(_notes(ablation.results)),
     )
 
@@ -179,12 +177,12 @@ def _rounds_note(result: Result) -> str:
     rounds, epochs = len(result.finished), result.config["train.epochs"]
     return (
         f"{rounds} round{'s' * (rounds != 1)} of {epochs} epoch{'s' * (epochs != 1)}, each with data and weights of "
-        "its own; figures of the last epoch, and the test pairs chose nothing"
+        "its own; figures are from the last epoch; the test set was not used for any choice"
     )
 
 
 def _cost(result: Result) -> Table:
-    """What one config costs: size, operations, time, speed."""
+    """The cost of one config: size, operations, time, speed."""
     cost, timing = result.cost, result.timing
     rows = []
     if cost:
@@ -193,9 +191,9 @@ def _cost(result: Result) -> Table:
             (
                 "operations",
                 f"{count(cost['flops_per_pair'])}{' ' * (cost['flops_per_pair'] < 1e6)}FLOP",
-                "for one pair",
+                "per pair",
             ),
-            ("training", f"{cost['cpu_seconds']:.1f} s", "of processor time for one round, median"),
+            ("training", f"{cost['cpu_seconds']:.1f} s", "CPU time per round, median"),
         ]
     if timing:
         latency = timing["latency_ms"]
@@ -210,7 +208,11 @@ def _cost(result: Result) -> Table:
         ]
         rows.append(("latency", f"{latency['p50']:.2f} ms", f"one pair, median; 95th percentile {latency['p95']:.2f}"))
     where = timing["environment"] if timing else {}
-    note = (f"speed on {where['device']}, {where['threads']} thread(s), nothing else running",) if timing else ()
+    note = (
+        (f"speed on {where['device']}, {where['threads']} thread(s), measured with nothing else running",)
+        if timing
+        else ()
+    )
     return Table("", ("cost", "", ""), tuple(rows), 1, note)
 
 
@@ -230,7 +232,7 @@ def _many(items: Sequence[Result], metric: str | None) -> Table:
         metrics.insert(0, metric)
     timed = any(item.timing for item in items)
     words = against_best(items, metric) if metric is not None else []
-    columns = ["config", *(["beside the best"] if metric is not None and len(items) > 1 else [])]
+    columns = ["config", *(["vs. best"] if metric is not None and len(items) > 1 else [])]
     columns += [_heading(name) for name in metrics]
     columns += [
         "rounds",
@@ -268,8 +270,7 @@ def _many(items: Sequence[Result], metric: str | None) -> Table:
         notes.insert(0, f"all with {shared}")
     if metric is not None and len(items) > 1:
         notes.append(
-            f"beside the best by {title(metric)}: "
-            "worse only where the paired, Holm-corrected evidence says so (p <= 0.05)"
+            f"vs. best by {title(metric)}: worse only if the paired, Holm-corrected test is significant (p <= 0.05)"
         )
     return Table(
         _dataset_title(items[0]),
@@ -277,7 +278,7 @@ def _many(items: Sequence[Result], metric: str | None) -> Table:
         tuple(rows),
         1 + (metric is not None and len(items) > 1),
         tuple(notes),
-        # What it is ranked by stays, however narrow the terminal.
+        # The column ranked by is never hidden, however narrow the terminal.
         _spare(name for name in metrics if name != metric),
     )
 
@@ -294,9 +295,9 @@ def _heading(metric: str) -> str:
 
 
 def short_names(names: Sequence[str]) -> tuple[list[str], str]:
-    """The names without the number of rounds and the words that all of them share, and these words.
+    """The names without the number of rounds and the words common to all of them, and those common words.
 
-    Names that are no specs stay whole.
+    Names that are not specs stay unchanged.
     """
     words = [split_words(name) for name in names]
     if len(names) < 2 or not all("=" in word for name in words for word in name):
@@ -354,7 +355,7 @@ def _beside_published(items: Sequence[Result]) -> Table:
     ]
     notes += [f"{item.name}: {item.note}" for item in items if item.note]
     return Table(
-        "Beside the published figures",
+        "Compared with published figures",
         ("config", "figure", "here", "published", "verdict"),
         tuple(rows),
         2,
@@ -369,13 +370,13 @@ def _notes(results: Results) -> list[str]:
             notes.append(f"FAILED {item.name}, round {record['round']}: {record.get('error', {}).get('reason', '')}")
         if item.diverged:
             notes.append(
-                f"DIVERGED {item.name}: {len(item.diverged)} of {len(item.records)} rounds, left out of the means"
+                f"DIVERGED {item.name}: {len(item.diverged)} of {len(item.records)} rounds, excluded from the means"
             )
     if results.failed:
-        notes.append("Failed rounds are kept with their traceback; train them again with --retry-failed")
-    notes += [f"DAMAGED {path}: {reason}; left out" for path, reason in list(results.damaged.items())[:5]]
+        notes.append("Failed rounds are stored with their traceback; retrain them with --retry-failed")
+    notes += [f"DAMAGED {path}: {reason}; skipped" for path, reason in list(results.damaged.items())[:5]]
     if results.damaged:
-        notes.append("Damaged files are set aside, and their rounds trained again, by the command that made them")
+        notes.append("To set damaged files aside and retrain their rounds, run the original command again")
     if len(results.damaged) > 5:
         notes.append(f"DAMAGED: {len(results.damaged) - 5} more files")
     return [*notes, *notes_on_metrics(results.items), *results.notes, f"records: {results.store}"]

@@ -1,11 +1,11 @@
-"""What a leaderboard needs of many records, kept beside them so that they need not all be parsed again.
+"""The index of a config's records: what a leaderboard reads, so that not every record is parsed again.
 
-An index is a file in the folder of a config. It is disposable: it says of each record's file what size, times and inode
-it had, and a row counts only while the file still has them. A damaged, old or foreign index is made anew, and where
-none can be written, reading takes longer and gives the same. `pairbench doctor` reads the records themselves.
+An index is a file in the folder of a config. It is disposable: it stores the size, times and inode of each record's
+file, and a row is valid only while they match. A damaged, outdated or foreign index is rebuilt. Where the index cannot
+be written, results are the same, only slower to read. `pairbench doctor` reads the records themselves.
 
-What each record has of its own stands in columns, and most columns are text that is parsed when it is asked for: a
-ranking of 100,000 records by accuracy reads 100,000 accuracies, and of the other figures those that it shows.
+Values that differ between records are stored by column, and most columns stay unparsed text until they are read: a
+ranking of 100,000 records by accuracy parses 100,000 accuracies, and other metrics only for the rows that it shows.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from pairbench.store.atomic import replace_file
 from pairbench.store.record import SCHEMA, Digest, Record, group_of, key_of
 
 NAME = ".index"
-# Smaller stores are parsed at once, and stay free of index files.
+# Smaller stores are parsed directly and have no index files.
 LEAST = 256
 _FORM = f"2 {pairbench.__version__} {SCHEMA}"
-# A file that is younger than this may change once more without its times telling.
+# A file younger than this may change again without a visible change of its times.
 _SETTLED = 2.0
 _OWN = ("name", "suite", "created")
 _APART = ("config", "environment", "provenance", "curves", "config_id", "round", "status", "metrics", "cost")
-# Size, time of change, time of change of the inode, and the inode: what tells that a file is as it was.
+# Size, mtime, ctime and inode: if they match, the file is unchanged.
 Mark = tuple[int, int, int, int]
 Verify = Callable[[Path], Record]
 
 
 class Group(NamedTuple):
-    """What many records share, the dictionaries as text.
+    """The values shared by many records; dictionaries as text.
 
-    group: what `group_of` gives for them.
+    group: the value of `group_of` for them.
     """
 
     group: str
@@ -51,7 +51,7 @@ class Group(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What is kept of one record; own has the name, the suite and the time it was made."""
+    """The index entry of one record; `own` has its name, suite and time of creation."""
 
     name: str
     mark: Mark
@@ -66,7 +66,7 @@ class Row(NamedTuple):
 
 
 class Table:
-    """A dictionary for each row, by column; which keys a row has is its shape."""
+    """A dictionary for each row, stored by column; the keys of a row are its shape."""
 
     def __init__(self, shapes: list[list[str]], shape: list[int], columns: dict[str, str]) -> None:
         self.shapes, self.shape, self.columns = shapes, shape, columns
@@ -98,18 +98,18 @@ class Table:
         return {name: self.column(name)[at] for name in self.names(at)}
 
     def has(self, at: int, name: str) -> bool:
-        """Whether row `at` has a value other than None by `name`; mostly known without parsing the column."""
+        """Whether row `at` has a value other than None for `name`; usually known without parsing the column."""
         return name in self.names(at) and ("null" not in self.columns[name] or self.column(name)[at] is not None)
 
     def plain(self) -> list[Any]:
-        """This table as JSON has it."""
+        """This table as JSON values."""
         return [self.shapes, self.shape, self.columns]
 
 
 class Block:
-    """What is kept of the records in one folder.
+    """The index of the records in one folder.
 
-    parsed: dictionaries by their text, shared with other folders.
+    parsed: cache of dictionaries by their text, shared with other folders.
     """
 
     def __init__(self, value: Mapping[str, Any], folder: Path, verify: Verify, parsed: dict[Any, Any]) -> None:
@@ -127,7 +127,7 @@ class Block:
 
     @staticmethod
     def plain(rows: Sequence[Row]) -> dict[str, Any]:
-        """The value of an index with these rows."""
+        """The content of an index with these rows."""
         groups = {group: number for number, group in enumerate(dict.fromkeys(row.group for row in rows))}
         owns = {own: number for number, own in enumerate(dict.fromkeys(row.own for row in rows))}
         return {
@@ -146,23 +146,23 @@ class Block:
         }
 
     def row(self, at: int) -> Row:
-        """What is kept of one record."""
+        """The index entry of one record."""
         mark = cast(Mark, tuple(self.marks[4 * at : 4 * at + 4]))
         group, own = self.groups[self.group[at]], self.owns[self.own[at]]
         parts = (self.metrics.row(at), self.costs.row(at), self.rest.row(at))
         return Row(self.names[at], mark, group, own, self.keys[at], self.rounds[at], self.statuses[at], *parts)
 
     def digests(self) -> list[Digest]:
-        """The digest of each record."""
+        """The summary of each record."""
         groups = map(self.groups.__getitem__, self.group)
         rows = zip(self.keys, self.rounds, self.statuses, groups, strict=True)
         return [Digest(self, at, *row) for at, row in enumerate(rows)]
 
     def part(self, at: int, name: str) -> Any:
-        """What the record of row `at` has by `name`; its curves come from its file.
+        """The part `name` of the record of row `at`; its curves come from its file.
 
         Raises:
-            KeyError: it has nothing by that name.
+            KeyError: it has no such part.
         """
         group = self.groups[self.group[at]]
         match name:
@@ -184,7 +184,7 @@ class Block:
 
     @cached_property
     def sure(self) -> list[str] | None:
-        """The metrics that each of the records has a figure of, where none has others."""
+        """The metrics, if all records have values for the same ones; otherwise None."""
         shapes = self.metrics.shapes
         return (
             shapes[0]
@@ -197,7 +197,7 @@ class Block:
         return self.metrics.names(at)
 
     def has(self, at: int, metric: str) -> bool:
-        """Whether the record of row `at` has a figure of `metric`."""
+        """Whether the record of row `at` has a value for `metric`."""
         return self.metrics.has(at, metric)
 
     def figures(self, metric: str) -> list[Any]:
@@ -215,7 +215,7 @@ class Block:
         return found
 
     def _provenance(self, group: Group, own: tuple[Any, ...]) -> Any:
-        # By both, since records of one group may have been made at other times or under another name.
+        # Keyed by both: records of one group may differ in name and time of creation.
         found = self._parsed.get((group.provenance, own))
         if found is None:
             found = self._shared(group.provenance) | dict(zip(_OWN, own, strict=True))
@@ -226,10 +226,9 @@ class Block:
 def digests(
     folder: Path, files: Mapping[str, Mark], verify: Verify, parsed: dict[Any, Any]
 ) -> tuple[list[Record], dict[str, str]]:
-    """The digest of each record among `files` of `folder`, and what is wrong with each other file; brings the index up
-    to date.
+    """The summary of each record among `files` of `folder`, and the fault of each damaged file; updates the index.
 
-    parsed: what the indexes of other folders share, by its text.
+    parsed: cache of dictionaries by their text, shared by the indexes of all folders.
     """
     names, damaged = sorted(files), dict[str, str]()
     block = _read(folder, verify, parsed)
@@ -255,7 +254,7 @@ def digests(
             settled = time.time() - _SETTLED
             _write(folder, Block.plain([row for row in rows if row.mark[1] / 1e9 < settled]))
         block = Block(Block.plain(rows), folder, verify, parsed)
-    # A digest reads like the record that it stands for.
+    # A summary has the interface of the record that it represents.
     return cast(list[Record], block.digests()), damaged
 
 
@@ -282,7 +281,7 @@ def _text(value: Any) -> str:
 
 
 def _read(folder: Path, verify: Verify, parsed: dict[Any, Any]) -> Block | None:
-    """The index in `folder`; None where it is missing, damaged or of another form."""
+    """The index in `folder`; None if it is missing, damaged or of another format."""
     try:
         head, _, body = (folder / NAME).read_bytes().partition(b"\n")
         if head.decode() == f"{_FORM} {hashlib.sha256(body).hexdigest()}":
@@ -294,7 +293,7 @@ def _read(folder: Path, verify: Verify, parsed: dict[Any, Any]) -> Block | None:
 
 def _write(folder: Path, value: dict[str, Any]) -> None:
     body = _text(value).encode()
-    # Whoever may read a store but not write to it still has the figures, only later.
+    # A read-only store still works, only more slowly.
     with contextlib.suppress(OSError):
         content = f"{_FORM} {hashlib.sha256(body).hexdigest()}\n".encode() + body
         replace_file(folder / NAME, content, sync=False)

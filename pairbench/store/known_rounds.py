@@ -1,4 +1,4 @@
-"""What the store has of the rounds that a run asks for."""
+"""The stored rounds among those that a run asks for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pairbench.store.record import Record, key_of
 
 @dataclass
 class Known:
-    """What the store has of some members: for each key the finished or diverged record, or else its last failure."""
+    """Stored rounds by key: the finished or diverged record, else the last failure."""
 
     done: dict[str, Record] = field(default_factory=dict)
     failed: dict[str, Record] = field(default_factory=dict)
@@ -30,5 +30,5 @@ class Known:
         return known
 
     def record(self, key: str) -> Record | None:
-        """The record that stands for `key`."""
+        """The record for `key`."""
         return self.done.get(key) or self.failed.get(key)

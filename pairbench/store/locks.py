@@ -1,4 +1,4 @@
-"""A lock on a file, which the kernel lets go when its holder ends, however it ends."""
+"""A lock on a file, which the kernel releases when the process that holds it ends, for whatever reason."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Claim:
 
     @classmethod
     def take(cls, path: Path) -> Claim | None:
-        """The claim on `path`; None where another has it.
+        """The claim on `path`; None if another process holds it.
 
         Raises:
             OSError: the folder cannot be written.
@@ -51,20 +51,20 @@ class Claim:
                 os.close(handle)
                 return None
             except OSError:
-                # A file system without locks: there is nothing to wait for.
+                # A file system without locks: nothing to wait for.
                 os.close(handle)
                 path.unlink(missing_ok=True)
                 return cls(path, None)
-            # Who held it before may have removed the file since it was opened; then the lock is on nothing.
+            # The previous holder may have removed the file since we opened it; then our lock is worthless.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(handle), path.stat()):
                     return cls(path, handle)
             os.close(handle)
 
     def release(self) -> None:
-        """Let go, and leave no file behind."""
+        """Release the lock and remove its file."""
         if self._handle is not None:
-            # Removed while it is still held, so that nobody can hold a lock on a file that is gone.
+            # Removed before it is released, so that nobody can lock a file that has been removed.
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
             os.close(self._handle)

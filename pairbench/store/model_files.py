@@ -1,7 +1,7 @@
-"""Kept models as files: safetensors whose header holds what the model is, sealed by digests; read without torch.
+"""Saved models: safetensors files whose header describes the model, protected by checksums; read without torch.
 
-A model lies beside the record of its round, as `STORE/CONFIG_ID/ROUND-KEY.safetensors`, and is written as a record is:
-whole or not at all. Nothing in it is code.
+A model is stored next to the record of its round, as `STORE/CONFIG_ID/ROUND-KEY.safetensors`, and written atomically,
+like a record. It contains no code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pairbench.text import printable
 SCHEMA = 1
 SUFFIX = ".safetensors"
 MAX_HEADER = 64 * 2**20
-# What `model_path` gives; files that somebody has named otherwise may be called as he likes.
+# Names made by `model_path`; files that the user has renamed may have any other name.
 _NAMED = r"\d{4,5}-[0-9a-f]{32}\.safetensors"
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "config": dict,
@@ -51,7 +51,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 
 def sealed(description: Mapping[str, Any], weights: str) -> dict[str, str]:
-    """The metadata of a model's file: its description with the digest of its weights and a checksum over both."""
+    """The metadata of a model's file: its description with the checksum of its weights and a checksum over both."""
     whole = dict(description) | {"schema": SCHEMA, "weights": weights}
     return {"pairbench": canonical(whole | {"checksum": hashlib.sha256(canonical(whole).encode()).hexdigest()})}
 
@@ -65,30 +65,30 @@ def weights_digest(content: bytes) -> str:
 
 
 def described(path: Path) -> dict[str, Any]:
-    """What the model at `path` is: config, round, scaling and the rest, once every digest has been found right.
+    """The description of the model at `path` (config, round, scaling ...), after checking every checksum.
 
     Raises:
-        DataError: it is missing, damaged, or no model of pairbench.
+        DataError: it is missing, damaged, or not a model saved by pairbench.
     """
     shown = printable(str(path), 120)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise DataError(f"model {shown} is no file. Name the .safetensors file of a kept model.")
+            raise DataError(f"model {shown} is not a file. Name the .safetensors file of a saved model.")
         with path.open("rb") as file:
             found = _verified(file, path.stat().st_size)
         if re.fullmatch(_NAMED, path.name) and not path.name.startswith(_stem_of(found)):
-            raise ValueError("is another one than its name says; somebody has moved it there")
+            raise ValueError("is not the model that its name says; it was moved or renamed")
         return found
     except ValueError as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"model {shown} {error}. Keep the round's model again with run --keep-model.") from None
+        raise DataError(f"model {shown} {error}. Save the model again with run --keep-model.") from None
     except OSError as error:
         raise DataError(f"model {shown} cannot be read ({error.strerror or error}). Name another.") from None
 
 
 def _stem_of(description: Mapping[str, Any]) -> str:
-    """How the name begins of the file that a described model was kept in."""
+    """The start of the file name that a described model was saved under."""
     context = Context(description["data"], description["code"])
     key = round_key(description["config_id"], description["round"], description["seed"], context)
     return f"{description['round']:04d}-{key[:32]}"
@@ -99,9 +99,9 @@ def _verified(file: BinaryIO, size: int) -> dict[str, Any]:
     first = file.read(8)
     length = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
     if first[:2] == b"PK" or first[:1] == b"\x80":
-        raise ValueError("is a pickle, which may run code when it is read, and is not opened")
+        raise ValueError("is a pickle, which is never opened because loading it can run code")
     if not 2 <= length <= min(MAX_HEADER, size - 8):
-        raise ValueError("is no safetensors file, or is cut short")
+        raise ValueError("is not a safetensors file, or is truncated")
     header = file.read(length)
     try:
         table = json.loads(header)
@@ -111,7 +111,7 @@ def _verified(file: BinaryIO, size: int) -> dict[str, Any]:
         sound = checksum == hashlib.sha256(canonical(description).encode()).hexdigest()
         digest = hashlib.sha256(canonical(table).encode())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ValueError("is no model that pairbench kept, or its header is damaged") from None
+        raise ValueError("is not a model saved by pairbench, or its header is damaged") from None
     if description.get("schema") != SCHEMA:
         raise ValueError(f"has schema {printable(str(description.get('schema')), 20)}: this pairbench reads {SCHEMA}")
     if not sound:
@@ -119,7 +119,7 @@ def _verified(file: BinaryIO, size: int) -> dict[str, Any]:
     for part in iter(lambda: file.read(2**20), b""):
         digest.update(part)
     if digest.hexdigest() != description.get("weights"):
-        raise ValueError("is damaged: its weights do not match their digest")
+        raise ValueError("is damaged: its weights do not match their checksum")
     for name, kind in _FIELDS.items():
         if not isinstance(description.get(name), kind):
             raise ValueError(f"has no {name} of the right type")
@@ -127,7 +127,7 @@ def _verified(file: BinaryIO, size: int) -> dict[str, Any]:
 
 
 def is_sound(path: Path) -> bool:
-    """Whether a whole, undamaged model lies at `path`."""
+    """Whether there is a complete, undamaged model at `path`."""
     try:
         described(path)
     except DataError:
@@ -155,7 +155,7 @@ def find_model(handle: str, store: Store, registry: Registry) -> Path:
     except OSError as error:
         raise SpecError(f"model {shown}: {error.strerror or error}. Name a file, or CONFIG_ID[/ROUND].") from None
     except ValueError:
-        raise SpecError(f"model {shown} is no path. Name a file, or CONFIG_ID[/ROUND].") from None
+        raise SpecError(f"model {shown} is not a valid path. Name a file, or CONFIG_ID[/ROUND].") from None
     name, slash, number = handle, "", ""
     match = re.fullmatch(r"([0-9a-f]{12})(?:(/)([0-9]{1,4}))?", handle)
     if match:
@@ -171,7 +171,7 @@ def find_model(handle: str, store: Store, registry: Registry) -> Path:
     if not found:
         which = f"round {int(number)} of {name}" if slash else name
         place = printable(str(store.root), 120)
-        raise SpecError(f"no kept model of {which} in {place}. Run it with --keep-model, or name another --store.")
+        raise SpecError(f"no saved model of {which} in {place}. Run it with --keep-model, or name another --store.")
     # The first round, which stands for nothing more than the others.
     first = min(path.name[:4] for path in found)
     return _latest([path for path in found if path.name.startswith(first)], shown)
@@ -194,13 +194,13 @@ def _latest(files: Sequence[Path], shown: str) -> Path:
     return max(files, key=lambda path: path.stat().st_mtime)
 
 
-def model_path(store: Store, config_id: str, number: int, key: str) -> Path:
-    """Where the model of a round lies, beside its record."""
-    return store.root / config_id / f"{number:04d}-{key[:32]}{SUFFIX}"
+def model_path(store: Store, config_id: str, round_index: int, key: str) -> Path:
+    """The path of a round's model, next to its record."""
+    return store.root / config_id / f"{round_index:04d}-{key[:32]}{SUFFIX}"
 
 
 def keep(path: Path, content: bytes) -> None:
-    """Write a model's file whole or not at all; one that lies there gives way.
+    """Write a model's file atomically, replacing any existing one.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -211,6 +211,6 @@ def keep(path: Path, content: bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise StoreError(
-            f"cannot keep model {printable(str(path), 120)}: {error.strerror or error}. "
-            "Mend that and run the same command again; finished rounds are kept."
+            f"cannot save model {printable(str(path), 120)}: {error.strerror or error}. "
+            "Fix that and run the same command again; finished rounds are not lost."
         ) from error

@@ -1,4 +1,4 @@
-"""One finished, diverged or failed round as plain JSON: what is in it, what it is known by, and its checksum."""
+"""One finished, diverged or failed round as plain JSON: its content, its key and its checksum."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SCHEMA = 1
 STATUSES = ("finished", "diverged", "failed")
 SPENT = ("train_seconds", "cpu_seconds", "peak_mib")
 COSTS = ("parameters", "flops_per_pair", *SPENT)
-# The parts of the core that decide what a round comes to; the others may change without making its record stale.
+# The parts of the core that determine a round's result; others may change without making its record outdated.
 _TRAINING_CODE = ("data", "kernels", "model/pair_model.py", "seeds.py", "training")
 
 Record = dict[str, Any]
 
 
 class Rows(Protocol):
-    """What is kept of many records, a row for each."""
+    """The summaries of many records, one row each."""
 
     def part(self, at: int, name: str) -> Any: ...
 
@@ -53,25 +53,25 @@ class Rows(Protocol):
 
 
 class Shared(Protocol):
-    """What is kept of records that are rounds of the same thing; `group` is what `group_of` gives for them."""
+    """The values shared by records with the same config, data and code; `group` is their value of `group_of`."""
 
     @property
     def group(self) -> str: ...
 
 
 class Digest(Mapping[str, Any]):
-    """A record whose parts are read when they are asked for, its curves from its file.
+    """A record whose parts are loaded on demand, its curves from its file.
 
-    rows, at: what is kept of it and others, and which row of that is its own.
-    key: what `key_of` gives for it.
-    shared: the same object for all records that have a config, data and code in common.
+    rows, at: the summaries of its folder, and the row of this record.
+    key: its value of `key_of`.
+    shared: the same object for all records with the same config, data and code.
     """
 
     __slots__ = ("at", "key", "round", "rows", "shared", "status")
 
-    def __init__(self, rows: Rows, at: int, key: str, number: int, status: str, shared: Shared) -> None:
+    def __init__(self, rows: Rows, at: int, key: str, round_index: int, status: str, shared: Shared) -> None:
         self.rows, self.at = rows, at
-        self.key, self.round, self.status, self.shared = key, number, status, shared
+        self.key, self.round, self.status, self.shared = key, round_index, status, shared
 
     def __getitem__(self, name: str) -> Any:
         if name == "status":
@@ -87,10 +87,10 @@ class Digest(Mapping[str, Any]):
         return len(self.rows.names_of(self.at)) + 1
 
     def whole(self) -> Record:
-        """The record as it is in its file.
+        """The complete record from its file.
 
         Raises:
-            StoreError: it has gone or was damaged since it was listed.
+            StoreError: it was removed or damaged since it was listed.
         """
         path = self.rows.place(self.at)
         try:
@@ -120,7 +120,7 @@ def figures_of(records: Iterable[Mapping[str, Any]], metric: str) -> list[float 
 
 
 def metrics_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The metrics of which any of `records` has a figure, in the order in which they are first named."""
+    """The metrics that any of `records` has values for, in order of first appearance."""
     homes = {record.rows if isinstance(record, Digest) else None for record in records}
     if len(homes) == 1 and (home := homes.pop()) is not None and home.sure is not None:
         return home.sure
@@ -128,7 +128,7 @@ def metrics_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
         record.rows.metric_names(record.at) if isinstance(record, Digest) else list(record["metrics"])
         for record in records
     ]
-    # Records of one folder that have the same metrics share the list of their names.
+    # Records of one folder with the same metrics share one list of names.
     names = dict.fromkeys(chain.from_iterable({id(some): some for some in named}.values()))
     return [name for name in names if any(_has(record, name) for record in records)]
 
@@ -140,7 +140,7 @@ def _has(record: Mapping[str, Any], metric: str) -> bool:
 
 
 def origin_of(record: Mapping[str, Any]) -> int:
-    """The same number for two of the records in memory only where their data and code are the same."""
+    """A number that is equal for two records in memory only if their data and code are the same."""
     return id(record.shared if isinstance(record, Digest) else record["provenance"])
 
 
@@ -154,7 +154,7 @@ class Context:
 
     @classmethod
     def of(cls, config: RunConfig, data: str, registry: Registry | None = None) -> Context:
-        """The context of `config` here and now; the digest of an encoder's weights stands beside its code.
+        """The context of `config` in this installation; includes the digest of an encoder's weights next to its code.
 
         Raises:
             DataError: the weights cannot be read.
@@ -179,7 +179,7 @@ class Context:
 
 @functools.cache
 def core_source() -> str:
-    """SHA-256, 16 digits, over the core's training code."""
+    """The code digest of the core's training code: 16 digits of SHA-256."""
     return hash_files(Path(pairbench.__file__).parent, core_files())
 
 
@@ -193,9 +193,9 @@ def core_files() -> list[Path]:
     )
 
 
-def round_key(config_id: str, number: int, seed: int, context: Context) -> str:
-    """SHA-256 of all that decides the result of a round: config, round, seed, data and code."""
-    parts = {"config": config_id, "round": number, "seed": seed, "data": context.data, "code": context.code}
+def round_key(config_id: str, round_index: int, seed: int, context: Context) -> str:
+    """SHA-256 of everything that determines a round's result: config, round, seed, data and code."""
+    parts = {"config": config_id, "round": round_index, "seed": seed, "data": context.data, "code": context.code}
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 
@@ -209,7 +209,7 @@ def key_of(record: Mapping[str, Any]) -> str:
 
 
 def group_of(record: Mapping[str, Any]) -> str:
-    """What records must share to be rounds of the same thing: config, data and code."""
+    """Records with the same value have the same config, data and code, so their rounds can be averaged."""
     if isinstance(record, Digest):
         return record.shared.group
     provenance = record["provenance"]
@@ -218,7 +218,7 @@ def group_of(record: Mapping[str, Any]) -> str:
 
 def make_record(
     config: RunConfig,
-    number: int,
+    round_index: int,
     context: Context,
     *,
     status: str,
@@ -235,8 +235,8 @@ def make_record(
         "schema": SCHEMA,
         "config": config.flat(),
         "config_id": context.id_of(config),
-        "round": number,
-        "seed": round_seed(config.train.seed, number),
+        "round": round_index,
+        "seed": round_seed(config.train.seed, round_index),
         "status": status,
         "metrics": dict(metrics or {}),
         "curves": dict(curves or {}),
@@ -268,7 +268,7 @@ def measured_by(record: Mapping[str, Any], metric: str) -> Mapping[str, str] | N
 
 
 def locations_of(record: Mapping[str, Any]) -> list[str]:
-    """The keys of the record's config that only say where data or weights lie."""
+    """The keys of the record's config that are only locations of data or weights."""
     named = record["provenance"].get("locations", [])
     return [key for key in named if isinstance(key, str) and key.startswith(("dataset.", "encoder."))]
 
@@ -290,7 +290,7 @@ def _weights_in(code: object) -> str:
 
 
 def misshapen(record: Mapping[str, Any]) -> str:
-    """The first part of a record that what reads it could not use, such as "metrics"; "" where all is well."""
+    """The first part of a record that is malformed, such as "metrics"; "" if all parts are valid."""
     cost, error, provenance = record["cost"], record.get("error"), record["provenance"]
     sound = {
         "config": record["config_id"] == _id_of(record) and _is_number(record["config"].get("train.epochs")),
@@ -304,12 +304,12 @@ def misshapen(record: Mapping[str, Any]) -> str:
 
 
 def _is_number(value: object) -> bool:
-    # Beyond any figure of a network, and below what would overflow when it is squared and summed.
+    # Larger than any real metric, and small enough to be squared and summed without overflow.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100
 
 
 def checksum(record: Mapping[str, Any]) -> str:
-    """SHA-256 of everything in the record but its checksum."""
+    """SHA-256 of the whole record except its checksum."""
     return hashlib.sha256(
         canonical({key: value for key, value in record.items() if key != "checksum"}).encode()
     ).hexdigest()

@@ -1,7 +1,7 @@
 """The result store: one immutable JSON file for each round.
 
 A record is written to a temporary file, synced, hard-linked to its final name and the folder synced, so that the first
-writer wins, nothing is overwritten, and a reader never sees half a record. Resuming is a set difference.
+writer wins, nothing is overwritten, and a reader never sees a partial record. Resuming is a set difference.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pairbench.store.record import SCHEMA, STATUSES, Record, checksum, key_of, m
 from pairbench.text import printable
 
 DEFAULT_STORE = "pairbench-results"
-# A draft becomes a record within seconds; one of this age was left by a process that was killed.
+# A temporary file becomes a record within seconds; an older one was left by a killed process.
 DRAFT_SECONDS = 3600
 _FIELDS = {"schema": int, "config": dict, "config_id": str, "round": int, "seed": int, "status": str}
 _PARTS = {"metrics": dict, "curves": dict, "cost": dict, "environment": dict, "provenance": dict}
@@ -34,7 +34,7 @@ _PARTS = {"metrics": dict, "curves": dict, "cost": dict, "environment": dict, "p
 
 @dataclass
 class Scan:
-    """What was read: sound records, for each damaged file the reason, and which configs have timings, where known."""
+    """What was read: valid records, the reason for each damaged file, and, if known, which configs have timings."""
 
     records: list[Record] = field(default_factory=list)
     damaged: dict[Path, str] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Scan:
 
 
 class Store:
-    """The records below one folder, which is made when the first is written."""
+    """The records in one folder, which is created when the first record is written."""
 
     def __init__(self, root: Path | str | None = None) -> None:
         if root == "":
@@ -54,25 +54,25 @@ class Store:
             blocked = self.root.exists() and not self.root.is_dir()
         except UnicodeError:
             raise SpecError(
-                f"store {printable(str(named))} has a letter that no file name can have. Choose another --store."
+                f"store {printable(str(named))} contains an invalid character. Choose another --store."
             ) from None
         except (OSError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or str(error).rstrip(".")
             raise SpecError(f"store {printable(str(named))}: {reason}. Choose another --store.") from None
         if blocked or "\0" in str(named):
-            raise SpecError(f"store {printable(str(named))} is no folder. Choose another --store.")
+            raise SpecError(f"store {printable(str(named))} is not a folder. Choose another --store.")
 
     def path(self, record: Record) -> Path:
-        """Where `record` belongs; failures have names of their own, since a retry may finish the round."""
+        """The path of `record`; failures have distinct names, since a retry may finish the round."""
         stem = _stem(record["round"], key_of(record))
         if record["status"] == "failed":
             stem += f".failed-{secrets.token_hex(4)}"
         return self.root / str(record["config_id"]) / f"{stem}.json"
 
     def write(self, record: Record, *, replace: bool = False) -> bool:
-        """Keep `record`; False where its round is there already, which stays as it is.
+        """Store `record`; False if its round is already stored, which is then left unchanged.
 
-        With `replace`, the record that is there is renamed to `.superseded-*` first.
+        With `replace`, an existing record is renamed to `.superseded-*` first.
 
         Raises:
             StoreError: the folder cannot be written.
@@ -81,7 +81,7 @@ class Store:
         return self._publish(self.path(record), text, replace=replace)
 
     def read(self, config_ids: Iterable[str] | None = None) -> Scan:
-        """Every record, or those of the given configs; damaged files are named, never used.
+        """Every record, or those of the given configs; damaged files are reported, never used.
 
         Raises:
             StoreError: the folder cannot be read.
@@ -99,9 +99,9 @@ class Store:
         return scan
 
     def digest(self, progress: Callable[[int, int], None] | None = None) -> Scan:
-        """Every record without its curves, from the index where the store is large and the index is up to date.
+        """Every record without its curves; large stores are read from their index if it is up to date.
 
-        progress: called now and then with how many files have been read and how many there are.
+        progress: called at intervals with the number of files read so far and their total.
 
         Raises:
             StoreError: the folder cannot be read.
@@ -126,9 +126,9 @@ class Store:
                     progress(done, count)
         return scan
 
-    def ended(self, config_id: str, number: int, key: str, since: float) -> Record | None:
+    def ended(self, config_id: str, round_index: int, key: str, since: float) -> Record | None:
         """The finished or diverged record of a round, or its last failure that was written after `since` (seconds)."""
-        folder, stem = self.root / config_id, _stem(number, key)
+        folder, stem = self.root / config_id, _stem(round_index, key)
         failures = []
         for path in folder.glob(f"{stem}.failed-*.json"):
             with contextlib.suppress(FileNotFoundError):
@@ -143,16 +143,16 @@ class Store:
                 self.set_aside([path])
         return None
 
-    def claim(self, config_id: str, number: int, key: str) -> Claim | None:
-        """The right to train a round, held until it is released or this process ends; None where another has it.
+    def claim(self, config_id: str, round_index: int, key: str) -> Claim | None:
+        """The lock for training a round, held until released or this process ends; None if another process holds it.
 
         Raises:
             StoreError: the folder cannot be written.
         """
-        return self._claim(self.root / config_id / f".{_stem(number, key)}.claim")
+        return self._claim(self.root / config_id / f".{_stem(round_index, key)}.claim")
 
     def claim_timing(self) -> Claim | None:
-        """The right to take timings beside this store; None where another process has it.
+        """The lock for measuring speed with this store; None if another process holds it.
 
         Raises:
             StoreError: the folder cannot be written.
@@ -160,7 +160,7 @@ class Store:
         return self._claim(self.root / ".timing.claim")
 
     def tidy(self, config_ids: Iterable[str]) -> None:
-        """Remove what killed processes left in the folders of these configs: claims that nobody holds, old drafts."""
+        """Remove leftovers of killed processes from the folders of these configs: stale locks and temporary files."""
         old = time.time() - DRAFT_SECONDS
         for config_id in config_ids:
             for path in (self.root / config_id).glob(".*"):
@@ -178,7 +178,7 @@ class Store:
             return Claim.take(path)
 
     def set_aside(self, damaged: Iterable[Path]) -> None:
-        """Rename damaged files, so that their rounds can be trained anew and nothing is deleted.
+        """Rename damaged files, so that their rounds can be trained again and nothing is deleted.
 
         Raises:
             StoreError: the folder cannot be written.
@@ -188,7 +188,7 @@ class Store:
                 _rename(path, "damaged")
 
     def write_timing(self, timing: dict[str, Any]) -> None:
-        """Keep a timing; it depends on the machine, so it is not a record and ends in `.timing`.
+        """Store a timing; it depends on the machine, so it is not a record and its suffix is `.timing`.
 
         Raises:
             StoreError: the folder cannot be written.
@@ -197,7 +197,7 @@ class Store:
         self._publish(path, json.dumps(timing | {"checksum": checksum(timing)}, indent=1, allow_nan=False) + "\n")
 
     def timings(self, config_id: str) -> list[dict[str, Any]]:
-        """The sound timings of a config, oldest first."""
+        """The valid timings of a config, oldest first."""
         found = []
         for path in sorted((self.root / config_id).glob("*.timing")):
             with contextlib.suppress(OSError, ValueError):
@@ -224,7 +224,7 @@ class Store:
         except OSError as error:
             raise StoreError(
                 f"cannot write to store {printable(str(self.root))}: {error.strerror or error}. "
-                "Mend that and run the same command again; finished rounds are kept."
+                "Fix that and run the same command again; finished rounds are not lost."
             ) from error
 
     def _files(self, config_ids: Iterable[str] | None) -> Iterator[Path]:
@@ -255,7 +255,7 @@ class Store:
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Look for no garbage meanwhile: among very many new objects that takes longer than making them."""
+    """Pause garbage collection, which would take longer than creating these very many objects."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -266,8 +266,7 @@ def uncollected() -> Iterator[None]:
 
 
 def _listed(folder: Path, timed: set[str]) -> dict[str, index.Mark]:
-    """The files of `folder` that may be records, each with what tells that it is as it was; notes in `timed` where it
-    has timings."""
+    """The files of `folder` that may be records, each with its mark; adds the folder to `timed` if it has timings."""
     found = {}
     try:
         with os.scandir(folder) as entries:
@@ -286,8 +285,8 @@ def _listed(folder: Path, timed: set[str]) -> dict[str, index.Mark]:
     return found
 
 
-def _stem(number: int, key: str) -> str:
-    return f"{number:04d}-{key[:32]}"
+def _stem(round_index: int, key: str) -> str:
+    return f"{round_index:04d}-{key[:32]}"
 
 
 def _rename(path: Path, why: str) -> None:
@@ -299,7 +298,7 @@ def _publish(path: Path, content: bytes, *, replace: bool) -> bool:
     with draft_of(path) as draft:
         write_synced(draft, content)
         if replace:
-            # Only now that the new record is on the disk: a full disk must not cost the old one its name.
+            # Only after the new record is on disk: a full disk must not lose the old one.
             _rename(path, "superseded")
         first = name_first(draft, path)
     sync_folder(path.parent)
@@ -308,7 +307,7 @@ def _publish(path: Path, content: bytes, *, replace: bool) -> bool:
 
 def _plain(path: Path) -> dict[str, Any]:
     """The JSON object in `path`; ValueError says what is wrong with it."""
-    # A folder, a pipe or a device would make reading fail, or wait for ever.
+    # Reading a folder, a pipe or a device would fail or block forever.
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("not a file")
     try:
@@ -334,7 +333,7 @@ def _verified(path: Path) -> Record:
         sound = record.get("checksum") == checksum(record)
         named = path.name.startswith(_stem(record["round"], key_of(record)) + ".")
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise ValueError("a field is missing or holds no plain value") from None
+        raise ValueError("a field is missing or has an invalid value") from None
     if not sound:
         raise ValueError("its checksum does not match its content")
     if not named or path.parent.name != record["config_id"]:

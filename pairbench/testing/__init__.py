@@ -1,4 +1,4 @@
-"""The conformance kit: every rule that a component has to keep, as one pytest case for each recipe and rule.
+"""The conformance kit: every rule for components, as one pytest case for each recipe and rule.
 
 A plugin's test file is three lines:
 

@@ -25,7 +25,7 @@ METRIC, FIGURES = ("metric",), "network_checks.figures"
 class Check:
     """A rule that a component, or a metric, keeps.
 
-    name: what a test id and `expected_failures` call it.
+    name: its name in test ids and in `expected_failures`.
     slots: the slots whose components it is for; "metric" for metrics.
     text: the rule in a sentence.
     module: the module of pairbench.testing that has its function.
@@ -40,19 +40,19 @@ class Check:
         """Check `recipe`.
 
         Raises:
-            ConformanceError: it breaks the rule.
+            ConformanceError: it violates the rule.
         """
-        # Modules load on first use, so that collecting tests and listing checks cost no torch.
+        # Imported on first use, so that collecting tests and listing checks do not import torch.
         function: Callable[[Any], None] = getattr(import_module(f"pairbench.testing.{self.module}"), self.name)
         function(recipe)
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("options_are_documented", ALL, "The component and each of its options say what they are.", "values"),
+    Check("options_are_documented", ALL, "The component and each of its options have a description.", "values"),
     Check("options_survive_text", ALL, "Written in a spec and read again, the options are the same.", "values"),
     Check("options_survive_json", ALL, "Written to JSON and read again, the options are the same.", "values"),
     Check("recipe_is_a_value", ALL, "Equal options make equal recipes with equal hashes.", "values"),
-    Check("importing_needs_no_torch", ALL, "Importing the component imports no torch.", "imports"),
+    Check("importing_needs_no_torch", ALL, "Importing the component does not import torch.", "imports"),
     Check(
         "embeddings_have_their_shape",
         ("encoder",),
@@ -74,26 +74,26 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "class_logits_have_their_shape",
         ("loss",),
-        "A loss that supervises classes tells (N, M, K).",
+        "A loss that supervises classes returns class logits (N, M, K).",
         SHAPES,
     ),
-    Check("a_right_answer_costs_less", ("loss",), "A right answer costs less than a wrong one.", SHAPES),
+    Check("a_right_answer_costs_less", ("loss",), "A correct answer has a lower loss than a wrong one.", SHAPES),
     Check(
         "examples_do_not_depend_on_neighbours",
         ("encoder", "head"),
-        "In eval mode an example gets the same answer alone and among others.",
+        "In eval mode an example gets the same answer alone and in a batch.",
         NETWORK_RULES,
     ),
     Check(
         "equal_seeds_give_equal_weights",
         NETWORKS,
-        "Built twice after one seed, all weights are equal.",
+        "Built twice with the same seed, all weights are equal.",
         NETWORK_RULES,
     ),
     Check(
         "different_seeds_give_different_weights",
         NETWORKS,
-        "Another seed gives other weights.",
+        "Different seeds give different weights.",
         NETWORK_RULES,
     ),
     Check(
@@ -111,21 +111,21 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "saved_weights_give_equal_outputs",
         NETWORKS,
-        "A new module that loads the state_dict of another gives its outputs.",
+        "A new module that loads another's state_dict gives the same outputs.",
         NETWORK_RULES,
     ),
     Check(
         "task_is_well_formed",
         ("dataset",),
-        "The task has a kind, a shape, outcomes and views that fit.",
+        "The task has a consistent kind, shape, outcomes and views.",
         POOLS,
     ),
-    Check("task_needs_no_torch", ("dataset",), "The task is known before torch is imported.", "imports"),
+    Check("task_needs_no_torch", ("dataset",), "The task is available without importing torch.", "imports"),
     Check("loading_is_deterministic", ("dataset",), "Equal arguments load equal pools.", POOLS),
     Check(
         "rounds_do_not_depend_on_their_number",
         ("dataset",),
-        "A round has the same pairs in 1 as in 3.",
+        "A round has the same pairs, whether 1 or 3 rounds are loaded.",
         POOLS,
     ),
     Check(

@@ -1,4 +1,4 @@
-"""Checks that need a fresh process: nothing heavy may be imported before something is built."""
+"""Checks in a fresh process: no heavy import before something is built."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pairbench.plugin.trackers import Tracker
 from pairbench.testing.kit import broken
 
 _SECONDS = 120
-# Stops at the first import of something heavy and says where it stands, so that it never has to pay for it.
+# Stops at the first heavy import and reports its place, without executing it.
 _PROBE = """
 import importlib, importlib.util, json, os, sys, traceback
 order = json.loads(sys.argv[1])
@@ -49,11 +49,11 @@ answer(loaded=loaded)
 
 
 def importing_needs_no_torch(recipe: Component) -> None:
-    """A fresh process imports the component's module, and neither torch, torchvision nor timm comes with it."""
+    """A fresh process imports the component's module without importing torch, torchvision or timm."""
     module = type(recipe).__module__
     if module == "__main__":
         return
-    # One process serves all modules that a package imports.
+    # One process checks all modules that a package imports.
     package = module.split(".")[0]
     found = _probe(package)
     if module not in found.get("loaded", [module] if "heavy" in found else []):
@@ -82,12 +82,12 @@ def metric_needs_no_torch(spec: MetricSpec) -> None:
 
 
 def task_needs_no_torch(recipe: Component) -> None:
-    """A fresh process makes the recipe and asks for its task, and no torch comes with it."""
+    """A fresh process creates the recipe and reads its task without importing torch."""
     kind = type(recipe)
     if kind.__module__ == "__main__" or "." in kind.__qualname__:
         return
     found = _probe(kind.__module__, kind.__name__, json.dumps(recipe.values()))
-    # Where the import itself is heavy, that is the fault of another rule.
+    # If the import itself is heavy, another rule reports it.
     if found.get("stage") == "task":
         _refuse_heavy(found, f"asking {kind.__name__} for its task")
 
@@ -114,5 +114,5 @@ def _refuse_heavy(found: dict[str, Any], what: str, home: str = "`build` or `loa
         where = f" at {found['where'][0]}" if found["where"] else ""
         raise broken(
             f"{what} imports {found['heavy']}{where}",
-            f"Move that import into {home}, or under `if TYPE_CHECKING:`; listing plugins must cost no torch",
+            f"Move that import into {home}, or under `if TYPE_CHECKING:`; listing plugins must not import torch",
         )

@@ -1,4 +1,4 @@
-"""The conformance kit over what is installed: what `pairbench plugin check` prints."""
+"""The conformance kit for installed components: what `pairbench plugin check` prints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_installed(registry: Registry, wanted: str | None = None, tell: Told = 
 
     Args:
         registry: what is installed.
-        wanted: a plugin or a distribution; all where it is None.
+        wanted: a plugin or a distribution; None means all.
         tell: called with each component before it is checked.
 
     Raises:
@@ -54,7 +54,7 @@ def check_installed(registry: Registry, wanted: str | None = None, tell: Told = 
 
 
 def passed(value: dict[str, Any]) -> bool:
-    """Whether no check failed."""
+    """Whether all checks passed."""
     return all(item["result"] != "failed" for item in value["results"])
 
 
@@ -75,7 +75,7 @@ def document(value: dict[str, Any]) -> Document:
     )
     if told:
         tables.append(Table("What to change", ("component", "check", "result", "why"), told, 4))
-    return Document(tuple(tables), ("every rule is kept" if passed(value) else "something above needs mending",))
+    return Document(tuple(tables), ("all checks passed" if passed(value) else "problems found, see above",))
 
 
 def _refuse_unknown(registry: Registry, wanted: str | None) -> None:
@@ -84,7 +84,7 @@ def _refuse_unknown(registry: Registry, wanted: str | None) -> None:
     found = [(origin.plugin, origin.distribution) for origin in registry.plugins]
     found += [(failure.plugin, failure.distribution) for failure in registry.failures]
     if any(_is_wanted(wanted, *names) for names in registry.disabled):
-        raise SpecError(f"plugin {quoted(wanted)} is left out by PAIRBENCH_PLUGINS or --no-plugins. Let it in.")
+        raise SpecError(f"plugin {quoted(wanted)} is excluded by PAIRBENCH_PLUGINS or --no-plugins. Enable it.")
     if not any(_is_wanted(wanted, *names) for names in found):
         raise unknown("plugin or distribution", wanted, {name for names in found for name in names})
 
@@ -102,7 +102,7 @@ def _examined(component: str, claim: Installed) -> list[dict[str, str]]:
     try:
         recipe: Component = kind()
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-        why = f"its defaults are refused by its own validators ({type(error).__name__}: {error})"
+        why = f"its defaults are rejected by its own validators ({type(error).__name__}: {error})"
         return [_row(component, distribution, "has_defaults", "failed", why)]
     return _findings(component, distribution, recipe)
 

@@ -1,4 +1,4 @@
-"""Running checks: as pytest cases, or one after the other without pytest."""
+"""Runs checks: as pytest cases, or one after the other without pytest."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from pairbench.text import unknown
 
 
 class ConformanceError(PairbenchError, AssertionError):
-    """A component breaks a rule; the message says which, how, and what to change."""
+    """A component violates a rule; the message says which, how, and what to change."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: result is "passed", "failed" or, where the data is not here, "skipped"; message says why."""
+    """The finding of a check: result is "passed", "failed" or, if data is missing, "skipped"; message says why."""
 
     check: str
     result: str
     message: str = ""
 
 
-def broken(what: str, mend: str) -> ConformanceError:
-    """The error that says how a rule is broken, and what to change."""
-    return ConformanceError(f"{what}. {mend}.")
+def broken(what: str, fix: str) -> ConformanceError:
+    """The error that says how a rule is violated, and what to change."""
+    return ConformanceError(f"{what}. {fix}.")
 
 
 def label(recipe: Subject) -> str:
-    """The recipe in a few words: its name, and the options that are not at their defaults."""
+    """A short label of the recipe: its name, and the options that are not at their defaults."""
     if isinstance(recipe, type | MetricSpec):
         return recipe.name
     options = []
@@ -46,11 +46,11 @@ def label(recipe: Subject) -> str:
 
 
 def run(check: Check, recipe: Subject) -> None:
-    """Check `recipe`; whatever it raises becomes a message about the rule.
+    """Check `recipe`; any exception becomes a message about the rule.
 
     Raises:
-        ConformanceError: it breaks the rule.
-        DataError: it is a dataset whose data is not here.
+        ConformanceError: it violates the rule.
+        DataError: it is a dataset whose data is not available.
     """
     __tracebackhide__ = True
     try:
@@ -66,7 +66,7 @@ def run(check: Check, recipe: Subject) -> None:
 
 
 def examine(recipe: Subject) -> Iterator[Finding]:
-    """What each check that is for `recipe` finds, without pytest."""
+    """The finding of each check that applies to `recipe`, without pytest."""
     for check in checks_for(recipe):
         try:
             run(check, recipe)
@@ -83,8 +83,8 @@ def conformance(*recipes: Subject, expected_failures: Mapping[str, str] | None =
 
     Args:
         recipes: the components with the options to check, metrics, or classes of trackers.
-        expected_failures: checks that are known to fail, each with the reason; a check by its name holds for every
-            recipe, by the id of one case for that case alone. A case that is named here and passes is a failure.
+        expected_failures: checks that are known to fail, each with the reason; the name of a check covers every
+            recipe, the id of a case only that case. A case that is listed here but passes is a failure.
 
     Raises:
         SpecError: there is no recipe, or expected_failures names no check of these recipes.
@@ -120,7 +120,7 @@ def conformance(*recipes: Subject, expected_failures: Mapping[str, str] | None =
             run(check, recipe)
         except DataError as error:
             raise ConformanceError(
-                f"{label(recipe)}: {error} Or give conformance() options whose data is here."
+                f"{label(recipe)}: {error} Or give conformance() options whose data is available."
             ) from None
 
     return test_conformance

@@ -1,12 +1,12 @@
-"""A pytest plugin: benchmarks of any specs with pytest-benchmark, which compares, saves and draws them.
+"""A pytest plugin: benchmarks of any specs with pytest-benchmark, which compares, saves and plots them.
 
-A benchmark file asks for the fixture `pairbench_speed` and names what it times:
+A benchmark uses the fixture `pairbench_speed` and calls what it times:
 
     def test_inference(pairbench_speed):
         pairbench_speed.inference(batch_size=64)
 
 Each such test runs once for each spec: those of `--pairbench-spec`, else those of the nearest
-`@pytest.mark.pairbench_specs(...)`, else the default config. Without the fixture nothing here costs anything.
+`@pytest.mark.pairbench_specs(...)`, else the default config. Tests without the fixture are not affected.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="SPEC",
-        help='a spec to benchmark, such as "encoder=deep_cnn loss=aux"; may stand several times; commas make a grid',
+        help='a spec to benchmark, such as "encoder=deep_cnn loss=aux"; repeatable; commas make a grid',
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse a wrong spec at once, name the marker, and bring the fixture that fits what is installed."""
+    """Reject a wrong spec early, register the marker, and provide the fixture that fits what is installed."""
     config.addinivalue_line("markers", f"{MARKER}(*specs): the specs that {FIXTURE} times where no {OPTION} is given")
     try:
         _resolved(config.getoption(OPTION))
@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each spec, unless the test names its specs itself by `pytest.mark.parametrize`."""
+    """One test for each spec, unless the test sets its specs with `pytest.mark.parametrize`."""
     if FIXTURE not in metafunc.fixturenames:
         return
     for mark in metafunc.definition.iter_markers("parametrize"):
@@ -77,7 +77,7 @@ class Speed:
         self._subject = Subject(config, choose_device(config.train.device))
 
     def training_step(self, batch_size: int | None = None) -> None:
-        """Time forward, backward and optimiser step over `batch_size` pairs, else over train.batch_size."""
+        """Time forward, backward and optimiser step for `batch_size` pairs, by default train.batch_size."""
         size = batch_size or self.config.train.batch_size
         self._run("training step", self._subject.train, size, training=True)
 
@@ -100,7 +100,7 @@ class Speed:
             call(batch)
             subject.synchronise()
 
-        # Warm: the first calls of a module are slower, and lazily load parts of torch.
+        # Warm-up: the first calls of a module are slower, and lazily load parts of torch.
         for _ in range(3):
             timed()
         benchmark.group = f"{what} of {size} {'pair' if size == 1 else 'pairs'}"
@@ -117,11 +117,11 @@ class Speed:
 
 
 class _Fixtures:
-    """The fixture where pytest-benchmark is there."""
+    """The fixture if pytest-benchmark is available."""
 
     @pytest.fixture(name=FIXTURE)
     def pairbench_speed(self, request: pytest.FixtureRequest, benchmark: Any) -> Generator[Speed]:
-        """Times the spec of this test; on one thread, as workers train."""
+        """Times the spec of this test, on one thread like the workers."""
         import torch
 
         (config,) = _resolved([request.param])
@@ -132,12 +132,12 @@ class _Fixtures:
 
 
 class _NoFixtures:
-    """The fixture where pytest-benchmark is missing or switched off."""
+    """The fixture if pytest-benchmark is missing or disabled."""
 
     @pytest.fixture(name=FIXTURE)
     def pairbench_speed(self) -> None:
         """Skips the test."""
-        pytest.skip("pytest-benchmark is not there. Run: pip install pytest-benchmark")
+        pytest.skip("pytest-benchmark is not available. Run: pip install pytest-benchmark")
 
 
 def _resolved(specs: Sequence[str | RunConfig]) -> list[RunConfig]:

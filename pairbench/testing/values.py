@@ -1,4 +1,4 @@
-"""Checks of a recipe as a value: its options, as text, as JSON, and as something that compares and hashes."""
+"""Checks of a recipe as a value: its options as text and as JSON, its equality and its hash."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SPEC_TYPES = "bool, int, float, str, None, a Literal, a tuple of those, or a di
 
 
 def options_are_documented(recipe: Component) -> None:
-    """The class has a summary and each option a text."""
+    """The class and each option have a description."""
     kind = type(recipe)
     if not kind.summary():
-        raise broken(f"{kind.__name__} has no docstring", "Say in one sentence what it is, as its docstring")
+        raise broken(f"{kind.__name__} has no docstring", "Describe it in one sentence as its docstring")
     for option, text in kind.option_texts().items():
         if not text.strip():
             raise broken(
@@ -33,59 +33,59 @@ def options_are_documented(recipe: Component) -> None:
 
 
 def options_survive_text(recipe: Component) -> None:
-    """The words of the options, parsed and read, give the recipe back."""
+    """The options, written as words and parsed again, give an equal recipe."""
     kind, slot = type(recipe), recipe.slot
-    mend = f"Give it a type that a spec can write: {_SPEC_TYPES}"
+    fix = f"Give it a type that a spec can write: {_SPEC_TYPES}"
     for option, field in kind.option_fields().items():
         if not _writable(field.annotation):
-            raise broken(f"no spec can write a value of option '{option}', {field.annotation}", mend)
+            raise broken(f"no spec can write a value of option '{option}', {field.annotation}", fix)
     fields, values = kind.option_fields(), _values(recipe)
     words = {option: f"{slot}.{option}={written_option(fields[option], values[option])}" for option in fields}
     try:
         settings = {option: parse([word])[f"{slot}.{option}"][0] for option, word in words.items()}
         again = read(kind, slot, settings)
     except SpecError as error:
-        raise broken(f"written as {' '.join(words.values())} it cannot be read: {error}", mend) from error
+        raise broken(f"written as {' '.join(words.values())} it cannot be parsed: {error}", fix) from error
     if again != recipe:
         option = _changed(recipe, again)
         raise broken(
             f"{words[option]} was written, and read again '{option}' is {getattr(again, _field(kind, option))!r}",
-            f"{mend}. Do not change values in a validator",
+            f"{fix}. Do not change values in a validator",
         )
 
 
 def options_survive_json(recipe: Component) -> None:
-    """The options as JSON, read again, give the recipe back."""
+    """The options, written as JSON and parsed again, give an equal recipe."""
     kind = type(recipe)
     try:
         text = json.dumps(_values(recipe), allow_nan=False)
     except ValueError as error:
         raise broken(
-            f"its options are no JSON: {error}",
+            f"its options are not valid JSON: {error}",
             "Use none instead of inf or nan, and bound the option, such as Field(allow_inf_nan=False)",
         ) from error
     try:
         again = validated(kind, recipe.slot, json.loads(text))
     except SpecError as error:
         raise broken(
-            f"its own JSON {text} is refused: {error}", "Let validators accept what the recipe holds"
+            f"its own JSON {text} is rejected: {error}", "Let validators accept the recipe's own values"
         ) from error
     if again != recipe:
         option = _changed(recipe, again)
         raise broken(
             f"option '{option}' is {getattr(again, _field(kind, option))!r} after JSON",
-            "Do not leave an option out of the dump, and do not change values in a validator",
+            "Do not omit an option from the dump, and do not change values in a validator",
         )
 
 
 def recipe_is_a_value(recipe: Component) -> None:
-    """A copy is equal and hashes the same, and nothing in it can change."""
+    """A copy is equal and hashes the same, and its options are immutable."""
     kind = type(recipe)
     if not kind.model_config.get("frozen"):
         raise broken("its options can be assigned", f"Leave frozen=True in the model_config of {kind.__name__}")
     for option in kind.option_fields():
         if isinstance(getattr(recipe, _field(kind, option)), list | set):
-            raise broken(f"option '{option}' can change after it was checked", "Use a tuple instead of a list or set")
+            raise broken(f"option '{option}' can change after validation", "Use a tuple instead of a list or set")
     again = kind.model_validate(recipe.model_dump(by_alias=True))
     if again != recipe or hash(again) != hash(recipe):
         raise broken("a recipe with the same options is not equal to it", "Do not override __eq__ or __hash__")
@@ -103,11 +103,11 @@ def _values(recipe: Component) -> dict[str, Any]:
     try:
         return recipe.values()
     except (TypeError, ValueError) as error:
-        raise broken(f"its options are no plain values: {error}", f"Use only {_SPEC_TYPES}") from error
+        raise broken(f"its options are not plain values: {error}", f"Use only {_SPEC_TYPES}") from error
 
 
 def _writable(annotation: Any) -> bool:
-    """Whether the spec language has a way to write values of this type."""
+    """Whether the spec language can express values of this type."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         return _writable(arguments[0])

@@ -1,4 +1,4 @@
-"""Where in a checkpoint a network's weights are: below which prefix, and what lies beside them."""
+"""Finds a network's weights in a checkpoint: their prefix, and the tensors that do not belong to it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 State = Mapping[str, "Tensor"]
-# Weights averaged over training, which timm takes before others too.
+# Weights averaged over training, preferred as in timm.
 AVERAGED = ("state_dict_ema", "model_ema")
-# Mappings inside mappings; a pickle may put one inside itself.
+# The depth of nested mappings; a pickle may contain itself.
 DEEPEST = 10
 
 
@@ -22,8 +22,8 @@ DEEPEST = 10
 class Located:
     """The weights of one network in a checkpoint.
 
-    prefix: what stands before their names, "" or ending in a dot.
-    state: the tensors by the network's own names.
+    prefix: the prefix of their names, "" or ending in a dot.
+    state: the tensors by their names in the network.
     left_out: the full names of the other tensors.
     """
 
@@ -33,7 +33,7 @@ class Located:
 
 
 def flattened(content: Any) -> dict[str, Tensor]:
-    """Every tensor in nested mappings, by the names on the way to it joined with dots."""
+    """Every tensor in nested mappings, by its path of keys joined with dots."""
     from torch import Tensor
 
     found: dict[str, Tensor] = {}
@@ -52,13 +52,13 @@ def flattened(content: Any) -> dict[str, Tensor]:
 def located(
     tensors: State, own: State, classifiers: Sequence[str], *, prefix: str | None, path: str, option: str
 ) -> Located | None:
-    """The weights that fit a network whose tensors are `own`; None where no prefix has all of them.
+    """The weights that fit a network whose tensors are `own`; None if no prefix has all of them.
 
     Args:
         tensors: every tensor of the checkpoint by its full name.
         own: the network's `state_dict`.
-        classifiers: modules that the network does without; a checkpoint may have them with any number of classes.
-        prefix: the one prefix to look at; None looks at all.
+        classifiers: modules that the network lacks; a checkpoint may have them, with any number of classes.
+        prefix: the only prefix to consider; None considers all.
         path: the checkpoint, for messages.
         option: the option that names a prefix, for messages.
 
@@ -105,16 +105,16 @@ def _needed(own: State) -> list[str]:
 
 
 def _candidates(tensors: State, own: State) -> list[str]:
-    """The prefixes below which the network's first tensor may be, shortest first."""
+    """The prefixes under which the network's first tensor may be, shortest first."""
     first = _needed(own)[0]
     ends = [name for name in tensors if name == first or name.endswith(f".{first}")]
     return sorted({name.removesuffix(first) for name in ends}, key=lambda prefix: (len(prefix), prefix))
 
 
 def _fits(tensors: State, own: State, classifiers: Sequence[str], prefix: str) -> bool:
-    """Whether all of the network is below `prefix`, and nothing else inside of its modules.
+    """Whether `prefix` has all tensors of the network, and no others in its modules.
 
-    A deeper network of the same kind has every tensor of a shallower one, and is not it.
+    A deeper network of the same kind has every tensor of a shallower one, but is a different network.
     """
     needed = _needed(own)
     if not all(prefix + name in tensors and tensors[prefix + name].shape == own[name].shape for name in needed):
@@ -128,7 +128,7 @@ def _fits(tensors: State, own: State, classifiers: Sequence[str], prefix: str) -
 
 
 def _one_of(fitting: Sequence[str], tensors: State, own: State) -> str | None:
-    """The prefix to take: the only one, the averaged weights, or any where all have equal weights."""
+    """The prefix to use: the only one, the averaged weights, or any if all have equal weights."""
     import torch
 
     averaged = [prefix for prefix in fitting if prefix.partition(".")[0] in AVERAGED]

@@ -1,4 +1,4 @@
-"""Local checkpoints: read without running code, unwrapped, and laid into a network tensor by tensor."""
+"""Local checkpoints: read without running code, unwrapped, and loaded into a network tensor by tensor."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 State = dict[str, "Tensor"]
-# What training scripts lay their weights under, the averaged ones first, as timm does.
+# The keys under which training scripts store weights, averaged ones first, as in timm.
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "module")
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
 PREFIX_OPTION = "encoder.checkpoint_prefix"
-# Wrappers inside wrappers; a pickle may put one inside itself.
+# The depth of nested wrappers; a pickle may contain itself.
 MOST_WRAPPERS = 10
 
 
@@ -39,7 +39,7 @@ def file_digest(path: str) -> str:
         raise _unreadable(path, error.strerror or str(error)) from None
 
 
-# The stamps are there to be part of what is remembered: a file that is replaced is hashed again.
+# The stamps are part of the cache key: a replaced file is hashed again.
 @lru_cache(maxsize=32)
 def _hashed(file: Path, *stamps: int) -> str:  # noqa: ARG001
     with file.open("rb") as content:
@@ -64,7 +64,7 @@ def read_checkpoint(path: str) -> Checkpoint:
     """The tensors of the checkpoint at `path`.
 
     Raises:
-        DataError: it is missing, damaged, or more than tensors.
+        DataError: it is missing, damaged, or contains more than tensors.
     """
     file = _found(path)
     try:
@@ -77,7 +77,7 @@ def read_checkpoint(path: str) -> Checkpoint:
         raise _unreadable(path, _reason(error)) from None
     tensors = flattened(content)
     if not tensors:
-        raise _unreadable(path, "it holds no tensors by name")
+        raise _unreadable(path, "it contains no named tensors")
     return Checkpoint(path, tensors, _unwrapped(content) or tensors)
 
 
@@ -163,7 +163,7 @@ def _found(path: str) -> Path:
     return file
 
 
-def _unreadable(path: str, reason: str, fix: str = "Save its state_dict anew.") -> DataError:
+def _unreadable(path: str, reason: str, fix: str = "Save its state_dict again.") -> DataError:
     return DataError(
         f"checkpoint '{path}' cannot be read ({reason}): expected safetensors, or tensors saved by torch. {fix}"
     )
@@ -173,9 +173,9 @@ def _reason(error: Exception) -> str:
     import pickle
 
     if isinstance(error, pickle.UnpicklingError):
-        # torch's own words go on for a paragraph, about how to run the code after all.
+        # torch's own message is a paragraph about how to run the code after all.
         asks = any(word in str(error) for word in ("GLOBAL", "REDUCE", "Unsupported", "weights_only"))
-        return "it asks to run code, or is damaged" if asks else "it is damaged"
+        return "it tries to run code, or is damaged" if asks else "it is damaged"
     words = " ".join(str(error).split()) or type(error).__name__
     return words if len(words) <= 120 else words[:117] + "..."
 
@@ -217,7 +217,7 @@ def _torch(file: Path) -> Any:
 
 
 def _check_archive(file: Path) -> None:
-    """Refuse an archive that would unpack to far more than it takes on disk; torch compresses nothing."""
+    """Reject an archive that would unpack to far more than its size on disk; torch does not compress."""
     with file.open("rb") as content:
         if content.read(2) != b"PK":
             return

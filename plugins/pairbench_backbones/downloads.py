@@ -1,4 +1,4 @@
-"""Downloads of weights: only when asked for, and soon given up where there is no network."""
+"""Downloads of weights: only on request, and quickly abandoned without a network."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ PROBE_SECONDS = 3
 
 @contextlib.contextmanager
 def downloading(library: str, model: str, address: str) -> Generator[None]:
-    """A block in which weights are downloaded from `address`, or read from where an earlier download left them.
+    """A block in which weights are downloaded from `address`, or read from the cache of earlier downloads.
 
     Raises:
-        DataError: they cannot be had.
+        DataError: they cannot be downloaded.
     """
     before = socket.getdefaulttimeout()
     host = urlsplit(address).hostname or ""
     offline = not _reachable(host)
     socket.setdefaulttimeout(SECONDS)
     try:
-        # A download that cannot happen should not be announced.
+        # Do not announce a download that cannot happen.
         quiet = contextlib.redirect_stderr(io.StringIO()) if offline else contextlib.nullcontext()
         checked = _checked_hub() if library == "timm" else contextlib.nullcontext()
         with warnings.catch_warnings(), _hub_limits(offline), checked, quiet:
@@ -45,7 +45,7 @@ def downloading(library: str, model: str, address: str) -> Generator[None]:
     except Exception as error:  # noqa: BLE001 - a client of the network may raise anything
         said = f"{host} cannot be reached" if offline else line(error, 120)
         raise DataError(
-            f"the weights of {library} model '{model}' cannot be had: {said}. "
+            f"the weights of {library} model '{model}' cannot be downloaded: {said}. "
             "Connect and try again, or set encoder.pretrained to false or to the path of a checkpoint."
         ) from None
     finally:
@@ -54,9 +54,9 @@ def downloading(library: str, model: str, address: str) -> Generator[None]:
 
 @contextlib.contextmanager
 def _checked_hub() -> Generator[None]:
-    """While this holds, timm uses no weights that are not what their source says; torchvision sees to that itself.
+    """Within this block timm rejects weights with a wrong checksum; torchvision does so itself.
 
-    The hub's client names each file of its cache by the checksum that the hub told, and compares no more than the size.
+    The hub's client names each cached file by the checksum that the hub reports, but compares only the size.
     """
     from timm.models import _builder, _hub
 
@@ -75,14 +75,14 @@ def _checked_hub() -> Generator[None]:
 
 
 def check_blob(file: Path) -> None:
-    """Delete and refuse a file of the hub's cache whose content is not what its name says: SHA-256, or git's SHA-1.
+    """Delete and reject a file of the hub's cache whose content does not match its name: SHA-256, or git's SHA-1.
 
     Raises:
         ValueError: it is another one.
     """
     name = file.name.lower()
     if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", name):
-        # Where there are no links, the cache holds files under their own names.
+        # Without symbolic links, the cache stores files under their own names.
         return
     digest = hashlib.sha256() if len(name) == 64 else hashlib.sha1(usedforsecurity=False)
     if len(name) == 40:
@@ -97,7 +97,7 @@ def check_blob(file: Path) -> None:
 
 @functools.cache
 def _reachable(host: str) -> bool:
-    """Whether `host` answers, behind a proxy too; asked once, since clients try many times over."""
+    """Whether `host` answers, behind a proxy too; checked once, since clients retry many times."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
         return True
     try:
@@ -109,7 +109,7 @@ def _reachable(host: str) -> bool:
 
 @contextlib.contextmanager
 def _hub_limits(offline: bool) -> Generator[None]:
-    """Short waits for the hub; none at all where it is known to be out of reach."""
+    """Short timeouts for the hub; none at all if it is known to be unreachable."""
     from huggingface_hub import constants
 
     wanted = {"HF_HUB_ETAG_TIMEOUT": SECONDS, "HF_HUB_DOWNLOAD_TIMEOUT": SECONDS}

@@ -16,19 +16,19 @@ ImageShape = tuple[int, int, int]
 class Timm(Encoder):
     """A backbone of timm without its classifier; `pairbench list --encoder timm PATTERN` finds the names.
 
-    Weights that are given expect images in [0, 1], so they need train.normalize=unit; they are then scaled by the mean
-    and deviation of the model's own config. New weights take images as train.normalize scales them.
+    Pretrained weights expect images in [0, 1], so they need train.normalize=unit; images are then scaled by the mean
+    and deviation of the model's config. New weights use images as scaled by train.normalize.
 
-    model: a name of timm, with a tag where the weights of one are meant, such as resnet18.a1_in1k.
+    model: a timm model, optionally with the tag of its weights, such as resnet18.a1_in1k.
     pretrained: true downloads timm's weights, false starts from new ones, and a path reads a local checkpoint:
         safetensors, or tensors saved by torch.
     checkpoint_prefix: what stands before the backbone's names in a local checkpoint, such as teacher.backbone; none
         finds it where only one part of the checkpoint fits.
-    frozen: true leaves the backbone as it is; only the layer of embedding_dim, if there is one, is trained.
-    pool: how features are pooled over the image; none leaves that to the model.
-    embedding_dim: the size of a linear layer after the backbone; none gives its features as they are.
-    image_size: the side that images are resized to; none leaves them as they are where the model takes that, and
-        else takes its own size.
+    frozen: true does not train the backbone, only the layer of embedding_dim if there is one.
+    pool: how features are pooled over the image; none uses the model's default.
+    embedding_dim: the size of a linear layer after the backbone; none uses its features directly.
+    image_size: the side that images are resized to; none keeps their size if the model supports it, and otherwise
+        uses the model's size.
     """
 
     name = "timm"
@@ -42,23 +42,23 @@ class Timm(Encoder):
 
     @classmethod
     def models(cls) -> list[tuple[str, bool]]:
-        """The names that timm knows."""
+        """The names of timm's models."""
         from pairbench_backbones import timm_nets
 
         return timm_nets.names()
 
     @property
     def normalize(self) -> str | None:
-        """The train.normalize that given weights need."""
+        """The train.normalize that pretrained weights need."""
         return "unit" if self.pretrained else None
 
     @property
     def locations(self) -> tuple[str, ...]:
-        """The path of a checkpoint counts by what is in it."""
+        """The path of a checkpoint, which is identified by its content."""
         return ("pretrained",) if checkpoint_of(self.name, self.pretrained) else ()
 
     def digest(self) -> str:
-        """The digest of the checkpoint, or what names the weights that are downloaded."""
+        """The digest of the checkpoint, or the name of the downloaded weights."""
         return _digest("timm", self.model, self.pretrained)
 
     def build(self, image_shape: ImageShape) -> nn.Module:
@@ -68,7 +68,7 @@ class Timm(Encoder):
         return timm_nets.encoder(self, image_shape)
 
     def rebuild(self, image_shape: ImageShape) -> nn.Module:
-        """As `build`, without the weights that are given."""
+        """Like `build`, without pretrained weights."""
         from pairbench_backbones import timm_nets
 
         return timm_nets.encoder(self, image_shape, filled=False)
@@ -77,8 +77,8 @@ class Timm(Encoder):
 class Torchvision(Encoder):
     """A classifier of torchvision without its last layers; `pairbench list --encoder torchvision PATTERN` finds them.
 
-    Weights that are given expect images in [0, 1], so they need train.normalize=unit; they are then scaled by the mean
-    and deviation of the model's own weights. New weights take images as train.normalize scales them.
+    Pretrained weights expect images in [0, 1], so they need train.normalize=unit; images are then scaled by the mean
+    and deviation of the model's weights. New weights use images as scaled by train.normalize.
 
     model: a name of torchvision.models.
     pretrained: true downloads torchvision's default weights, false starts from new ones, the name of an entry of the
@@ -86,10 +86,10 @@ class Torchvision(Encoder):
         tensors saved by torch.
     checkpoint_prefix: what stands before the backbone's names in a local checkpoint, such as teacher.backbone; none
         finds it where only one part of the checkpoint fits.
-    frozen: true leaves the backbone as it is; only the layer of embedding_dim, if there is one, is trained.
-    embedding_dim: the size of a linear layer after the backbone; none gives its features as they are.
-    image_size: the side that images are resized to; none leaves them as they are where the model takes that, and
-        else takes its own size.
+    frozen: true does not train the backbone, only the layer of embedding_dim if there is one.
+    embedding_dim: the size of a linear layer after the backbone; none uses its features directly.
+    image_size: the side that images are resized to; none keeps their size if the model supports it, and otherwise
+        uses the model's size.
     """
 
     name = "torchvision"
@@ -102,23 +102,23 @@ class Torchvision(Encoder):
 
     @classmethod
     def models(cls) -> list[tuple[str, bool]]:
-        """The names that torchvision knows."""
+        """The names of torchvision's models."""
         from pairbench_backbones import torchvision_nets
 
         return torchvision_nets.names()
 
     @property
     def normalize(self) -> str | None:
-        """The train.normalize that given weights need."""
+        """The train.normalize that pretrained weights need."""
         return "unit" if self.pretrained else None
 
     @property
     def locations(self) -> tuple[str, ...]:
-        """The path of a checkpoint counts by what is in it."""
+        """The path of a checkpoint, which is identified by its content."""
         return ("pretrained",) if checkpoint_of(self.name, self.pretrained) else ()
 
     def digest(self) -> str:
-        """The digest of the checkpoint, or what names the weights that are downloaded."""
+        """The digest of the checkpoint, or the name of the downloaded weights."""
         return _digest("torchvision", self.model, self.pretrained)
 
     def build(self, image_shape: ImageShape) -> nn.Module:
@@ -128,14 +128,14 @@ class Torchvision(Encoder):
         return torchvision_nets.encoder(self, image_shape)
 
     def rebuild(self, image_shape: ImageShape) -> nn.Module:
-        """As `build`, without the weights that are given."""
+        """Like `build`, without pretrained weights."""
         from pairbench_backbones import torchvision_nets
 
         return torchvision_nets.encoder(self, image_shape, filled=False)
 
 
 def checkpoint_of(library: str, pretrained: bool | str) -> str:
-    """The path of the local checkpoint that is meant; "" where there is none."""
+    """The path of the local checkpoint; "" if there is none."""
     if isinstance(pretrained, bool) or (library == "torchvision" and is_entry(pretrained)):
         return ""
     return pretrained

@@ -1,4 +1,4 @@
-"""What stands around a backbone: channels, size and scale before it, freezing, and a linear layer after it."""
+"""Wrappers of a backbone: channels, size and scale before it, freezing, and a linear layer after it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         size = self.size
         if size is not None and images.shape[-2:] != size:
-            # Smoothing matters to shrinking alone, and enlarging without it can be traced and batched everywhere.
+            # Antialiasing only matters for shrinking; without it, enlarging can be traced and batched everywhere.
             shrinks = size[0] < images.shape[-2] or size[1] < images.shape[-1]
             images = functional.interpolate(images, size, mode="bilinear", antialias=shrinks, align_corners=False)
         if images.shape[1] != self.channels:
@@ -48,7 +48,7 @@ class Backbone(nn.Module):
 
 
 def takes(net: nn.Module, channels: int, size: tuple[int, int]) -> bool:
-    """Whether `net` gives features for images of this size."""
+    """Whether `net` returns features for images of this size."""
     was_training = net.training
     net.eval()
     try:
@@ -62,7 +62,7 @@ def takes(net: nn.Module, channels: int, size: tuple[int, int]) -> bool:
 
 
 def finished(backbone: Backbone, frozen: bool, embedding_dim: int | None, features: int) -> nn.Module:
-    """`backbone`, without gradients where it is frozen, and with a linear layer where there is an `embedding_dim`."""
+    """`backbone`, without gradients if it is frozen, and with a linear layer if there is an `embedding_dim`."""
     if frozen:
         backbone.requires_grad_(False)
     if embedding_dim is None:

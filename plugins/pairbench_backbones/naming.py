@@ -1,4 +1,4 @@
-"""Misspelt model names, and what other libraries say, in one line."""
+"""Messages for misspelt model names, and other libraries' errors in one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pairbench import SpecError
 
 
 def unknown_model(library: str, model: str, known: Iterable[str]) -> SpecError:
-    """The error for a model that `library` does not have, with the nearest names."""
+    """The error for a model that `library` does not have, with the most similar names."""
     names = sorted(known)
     near = difflib.get_close_matches(model.lower(), names, n=3, cutoff=0.6)
     if not near and len(model) > 2:
@@ -22,7 +22,7 @@ def unknown_model(library: str, model: str, known: Iterable[str]) -> SpecError:
 
 
 def line(error: BaseException, most: int = 160) -> str:
-    """What `error` says, on one line without a full stop."""
+    """The message of `error` on one line, without a full stop."""
     words = (" ".join(str(error).split()) or type(error).__name__).rstrip(".")
     return words if len(words) <= most else words[: most - 3] + "..."
 

@@ -21,7 +21,7 @@ ImageShape = tuple[int, int, int]
 
 
 def encoder(recipe: Timm, image_shape: ImageShape, *, filled: bool = True) -> nn.Module:
-    """The module of `recipe` for images of `image_shape`; its given weights are left out where it is not to be filled.
+    """The module of `recipe` for images of `image_shape`; without pretrained weights if it is not to be filled.
 
     Raises:
         SpecError: timm has no such model.
@@ -39,8 +39,8 @@ def encoder(recipe: Timm, image_shape: ImageShape, *, filled: bool = True) -> nn
         channels = _channels(checkpoint, config)
         if image_shape[0] not in (1, channels):
             raise MismatchError(
-                f"encoder 'timm' with given weights takes images of 1 or {channels} channels, got {image_shape[0]}. "
-                "Use pairing=siamese, or encoder.pretrained=false."
+                f"encoder 'timm' with pretrained weights needs images of 1 or {channels} channels, got "
+                f"{image_shape[0]}. Use pairing=siamese, or encoder.pretrained=false."
             )
     empty = recipe if filled else recipe.model_copy(update={"pretrained": False})
     try:
@@ -51,7 +51,7 @@ def encoder(recipe: Timm, image_shape: ImageShape, *, filled: bool = True) -> nn
     except MismatchError:
         if recipe.pretrained or channels != 1:
             raise
-        # A few networks see in colour alone.
+        # A few networks only support colour.
         channels = 3
         net = _net(recipe, channels)
         size = _size(recipe, net, channels, image_shape, config)
@@ -71,7 +71,7 @@ def names() -> list[tuple[str, bool]]:
 
 
 def check_name(model: str) -> None:
-    """Refuse what timm does not have.
+    """Reject models that timm does not have.
 
     Raises:
         SpecError: there is no such model, or no such tag of it.
@@ -100,7 +100,7 @@ def _net(recipe: Timm, channels: int) -> nn.Module:
 
     options: dict[str, Any] = {"num_classes": 0, "in_chans": channels, "global_pool": recipe.pool}
     if recipe.image_size is not None:
-        # Where position embeddings have a size; other networks take no such argument.
+        # For position embeddings of fixed size; other networks have no such argument.
         options["img_size"] = recipe.image_size
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -140,7 +140,7 @@ def _first_layers(config: dict[str, Any]) -> Sequence[str]:
 
 
 def _channels(checkpoint: Checkpoint | None, config: dict[str, Any]) -> int:
-    """The channels that given weights were trained for."""
+    """The channels that pretrained weights were trained for."""
     tensors = {} if checkpoint is None else checkpoint.tensors
     for first in _first_layers(config):
         for name, weight in tensors.items():
@@ -167,7 +167,7 @@ def _lay(net: nn.Module, checkpoint: Checkpoint, config: dict[str, Any], recipe:
 def _size(
     recipe: Timm, net: nn.Module, channels: int, image_shape: ImageShape, config: dict[str, Any]
 ) -> tuple[int, int] | None:
-    """The size that images are resized to: as asked, as they are, or the model's own."""
+    """The size that images are resized to: as requested, unchanged, or the model's own."""
     from pairbench_backbones import modules
 
     if recipe.image_size is not None:
@@ -178,7 +178,7 @@ def _size(
             f"timm model '{recipe.model}' does not take images of {asked[0]}x{asked[1]}. "
             "Set encoder.image_size=none for its own size."
         )
-    # A pooling net may accept a size that its position embeddings were not made for, so the config decides first.
+    # A pooling net may accept a size that its position embeddings do not support, so check the config first.
     given = (image_shape[1], image_shape[2])
     if not config.get("fixed_input_size") and modules.takes(net, channels, given):
         return None
@@ -186,13 +186,13 @@ def _size(
     own = (int(wanted[1]), int(wanted[2]))
     if not modules.takes(net, channels, own):
         raise MismatchError(
-            f"timm model '{recipe.model}' gives no features for images of {own[0]}x{own[1]}. Set encoder.image_size."
+            f"timm model '{recipe.model}' returns no features for images of {own[0]}x{own[1]}. Set encoder.image_size."
         )
     return own
 
 
 def _scale(config: dict[str, Any], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The mean and deviation of the config, averaged where the weights take fewer channels."""
+    """The mean and deviation of the config, averaged if the weights have fewer channels."""
     mean, deviation = (tuple(config.get(name) or default) for name, default in (("mean", (0.5,)), ("std", (0.5,))))
     if len(mean) == channels:
         return mean, deviation

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pairbench_backbones.encoders import Torchvision
 
 ImageShape = tuple[int, int, int]
-# Classifiers that help training alone; the answers come from the last layer.
+# Auxiliary classifiers used only in training; the output comes from the last layer.
 AUXILIARY = ("AuxLogits", "aux1", "aux2")
 
 
@@ -35,7 +35,7 @@ def encoder(recipe: Torchvision, image_shape: ImageShape, *, filled: bool = True
     channels = image_shape[0] if image_shape[0] not in (1, 3) else 3
     if recipe.pretrained and channels != 3:
         raise MismatchError(
-            f"encoder 'torchvision' with given weights takes images of 1 or 3 channels, got {image_shape[0]}. "
+            f"encoder 'torchvision' with pretrained weights needs images of 1 or 3 channels, got {image_shape[0]}. "
             "Use pairing=siamese, or encoder.pretrained=false."
         )
     entry = _entry(recipe)
@@ -47,7 +47,7 @@ def encoder(recipe: Torchvision, image_shape: ImageShape, *, filled: bool = True
             checkpoint = read_checkpoint(recipe.pretrained)
             lay_into(net, checkpoint, (classifier, *AUXILIARY), recipe.model, recipe.checkpoint_prefix)
         if hasattr(net, "transform_input"):
-            # These two were trained on images of another scale, and turn ImageNet's into it themselves.
+            # These two were trained with a different scale, and convert from ImageNet's themselves.
             net.transform_input = True
     if channels != 3:
         _widen(net, channels)
@@ -67,7 +67,7 @@ def names() -> list[tuple[str, bool]]:
 
 
 def _entry(recipe: Torchvision) -> Any:
-    """The entry of the model's weights that is meant, else the default one, whose preset says size and scale."""
+    """The selected entry of the model's weights, else the default; its preset has size and scale."""
     from torchvision import models
 
     entries = models.get_model_weights(recipe.model)
@@ -127,12 +127,12 @@ def _net(recipe: Torchvision, entry: Any, *, filled: bool) -> nn.Module:
 
 
 def _without_classifier(net: nn.Module) -> str:
-    """Take the layer that gives the classes out of `net`; its name."""
+    """Remove the classification layer of `net`; returns its name."""
     from torch import nn
 
     heads: list[str] = [name for name, part in net.named_modules() if isinstance(part, nn.Linear)]
     if not heads:
-        # SqueezeNet's classes come from a convolution.
+        # SqueezeNet classifies with a convolution.
         heads = [name for name, part in net.named_modules() if isinstance(part, nn.Conv2d)]
     _replace(net, heads[-1], nn.Identity())
     return heads[-1]
@@ -162,7 +162,7 @@ def _replace(net: nn.Module, name: str, part: nn.Module) -> None:
 def _size(
     recipe: Torchvision, net: nn.Module, channels: int, image_shape: ImageShape, own: tuple[int, int]
 ) -> tuple[int, int] | None:
-    """The size that images are resized to: as asked, as they are, or the model's own."""
+    """The size that images are resized to: as requested, unchanged, or the model's own."""
     from pairbench_backbones import modules
 
     if recipe.image_size is not None:

@@ -11,11 +11,11 @@ from pairbench_beyond.heads import Posterior
 
 @pairbench.hookimpl
 def pairbench_components() -> list[type[pairbench.Component]]:
-    """The parts that go beyond the report."""
+    """The components that go beyond the report."""
     return [WideCnn, ResidualCnn, Posterior]
 
 
 @pairbench.hookimpl
 def pairbench_suites() -> list[Path]:
-    """The recipes, beside the report's best model."""
+    """The recipes, compared with the report's best model."""
     return sorted((Path(__file__).parent / "suites").glob("*.toml"))

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class Posterior(ComparisonHead):
-    """Reads each embedding as class logits, and compares the two class posteriors exactly; it has no weights.
+    """Treats embeddings as class logits, and compares the two class posteriors exactly; it has no weights.
 
     For ordering, P(first <= second) is the sum of p_i q_j over i <= j; for same or different, the sum of p_i q_i.
 
-    order: the rank of each class, for ordering; none ranks classes by their number.
+    order: the rank of each class, for ordering; none ranks classes by index.
     """
 
     name = "posterior"
@@ -29,7 +29,7 @@ class Posterior(ComparisonHead):
         classes = task.num_classes
         if classes is None or classes < 2 or task.kind == "preference":
             raise MismatchError(
-                "head 'posterior' compares classes, and the answers of this dataset do not follow from classes. "
+                "head 'posterior' compares classes, but this dataset's answers are not determined by classes. "
                 "Use head=concat_linear."
             )
         if images != 2:
@@ -39,13 +39,13 @@ class Posterior(ComparisonHead):
             )
         if size != classes:
             raise MismatchError(
-                f"head 'posterior' reads each embedding as class logits, so its size must be {classes}, the number of "
+                f"head 'posterior' treats each embedding as class logits, so its size must be {classes}, the number of "
                 f"classes, got {size}. Set encoder.embedding_dim={classes}."
             )
         if self.order is not None and (len(self.order) != classes or len(set(self.order)) < 2):
             raise MismatchError(
                 f"head.order needs {classes} ranks, one for each class and not all the same, got {len(self.order)}. "
-                "Set head.order=none to rank classes by their number."
+                "Set head.order=none to rank classes by index."
             )
         if task.kind == "verification":
             return modules.SamePosterior()

@@ -1,4 +1,4 @@
-"""The networks of this plugin; imported only when one is built."""
+"""The networks of this plugin; imported only to build one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def wide_cnn(image_shape: ImageShape, channels: Sequence[int], embedding_dim: in
     depth, height, width = image_shape
     layers: list[nn.Module] = []
     for size in channels:
-        # No bias: batch norm takes every constant away.
+        # No bias: batch norm removes any constant.
         layers += [nn.Conv2d(depth, size, 3, bias=False), nn.BatchNorm2d(size), nn.ReLU()]
         depth, height, width = size, height - 2, width - 2
     return nn.Sequential(*layers, nn.Flatten(), *_project(depth * height * width, embedding_dim, embedding_norm))
@@ -76,7 +76,7 @@ class OrderPosterior(nn.Module):
         super().__init__()
         order = sorted(range(len(ranks)), key=lambda index: ranks[index])
         ordered = [ranks[index] for index in order]
-        # How many classes, in the order of rank, have a rank of at most each one's own.
+        # For each class in order of rank, the number of classes of at most the same rank.
         reach = [sum(1 for other in ordered if other <= own) for own in ordered]
         self.register_buffer("order", torch.tensor(order), persistent=False)
         self.register_buffer("reach", torch.tensor(reach), persistent=False)
@@ -87,7 +87,7 @@ class OrderPosterior(nn.Module):
         first, second = embeddings.log_softmax(dim=-1)[..., self.order].unbind(dim=-2)
         below = torch.logcumsumexp(first, dim=-1)[..., self.reach - 1]
         above = torch.logcumsumexp(first.flip(-1), dim=-1).flip(-1)
-        # Nothing ranks above the highest, and log 0 has no gradient to give: those pairs are left out.
+        # Nothing ranks above the highest class, and log 0 has no gradient: those pairs are omitted.
         inside = self.reach < first.shape[-1]
         above = above[..., self.reach.clamp(max=first.shape[-1] - 1)]
         greater = torch.logsumexp((above + second).masked_fill(~inside, -torch.inf), dim=-1)
@@ -97,8 +97,8 @@ class OrderPosterior(nn.Module):
 class SamePosterior(nn.Module):
     """Class logits of two images (N, 2, K) -> log probabilities (N, 2) of (different, same).
 
-    P(same) is the sum of p_i q_i. The probability of different is summed over all other classes
-    rather than taken as 1 - same, which would cancel.
+    P(same) is the sum of p_i q_i. P(different) is summed over all pairs of different
+    classes, since 1 - P(same) would lose precision.
     """
 
     def forward(self, embeddings: Tensor) -> Tensor:

@@ -11,5 +11,5 @@ from pairbench_images.nights import Nights
 
 @pairbench.hookimpl
 def pairbench_components() -> list[type[pairbench.Component]]:
-    """The parts of this plugin."""
+    """The components of this plugin."""
     return [CsvPairs, ImageFolder, Bapps, Nights]

@@ -1,4 +1,4 @@
-"""From a table of pairs to pools: decode, leave out what cannot be used, split, draw."""
+"""From a table of pairs to pools: decode, skip unusable files, split, draw."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _REASONS = 3
 
 
 class TablePairs(ImagePairs):
-    """What every dataset has whose pairs are in a list."""
+    """The base of all datasets whose pairs are listed."""
 
     train_pairs: PairCount = Field(
         default="all",
-        description="training pairs in a round, drawn anew for each round without replacement; all takes every pair.",
+        description="training pairs per round, drawn without replacement for each round; all uses every pair.",
     )
-    validation_pairs: PairCount = Field(default="all", description="validation pairs in a round, or all.")
-    test_pairs: PairCount = Field(default="all", description="test pairs in a round, or all.")
+    validation_pairs: PairCount = Field(default="all", description="validation pairs per round, or all.")
+    test_pairs: PairCount = Field(default="all", description="test pairs per round, or all.")
 
     @abstractmethod
     def table(self) -> Table:
@@ -51,10 +51,10 @@ class TablePairs(ImagePairs):
     @property
     @abstractmethod
     def sharing(self) -> Sharing:
-        """How pairs are dealt to splits where the list does not say."""
+        """How pairs are assigned to splits if the list does not say."""
 
     def digest(self) -> str:
-        """A digest of the list and of every file that it names; tells what is left out where that is known."""
+        """A digest of the list and of every file in it; reports what is skipped, if known."""
         table = self.table()
         key = checked_key(self, table)
         if is_decoded(self, table):
@@ -87,10 +87,10 @@ class TablePairs(ImagePairs):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """The pairs of a table that can be used.
+    """The usable pairs of a table.
 
     kept: (N,) places in the table.
-    images: (N, V) rows of the pool; pictures that are alike pixel for pixel have one row.
+    images: (N, V) rows of the pool; identical pictures share one row.
     split: (N,) number in SPLITS, -1 where the pair is left out.
     classes: (P,) of the images of the pool.
     """
@@ -117,10 +117,10 @@ def _prepared(dataset: TablePairs, _key: str) -> Prepared:
     if unusable:
         notes.append(
             f"{table.source}: {told_unusable(len(unusable), len(table.paths))} and the {len(images) - len(kept)} pairs "
-            f"with them are left out (dataset.on_error=skip): {reasons(table, unusable)}"
+            f"with them are skipped (dataset.on_error=skip): {reasons(table, unusable)}"
         )
     if not len(kept):
-        raise DataError(f"{table.source}: no pair can be used. {reasons(table, unusable)}. Mend the files.")
+        raise DataError(f"{table.source}: no pair can be used. {reasons(table, unusable)}. Fix the files.")
     usable = Usable(table, kept, images[kept], screened.digests)
     split, more = split_pairs(usable, dataset.sharing)
     more += told_twice(usable, dataset.task)
@@ -135,8 +135,8 @@ class Decoded:
     """Files and the pool that has their pictures.
 
     digests: (P, 16) uint8, of the contents that the pool was decoded from.
-    rows: (F,) the row of the pool of each file; one row for all pictures that are alike pixel for pixel.
-    unusable: why a file has none.
+    rows: (F,) the row of the pool of each file; identical pictures share one row.
+    unusable: the reason for each file without a row.
     """
 
     pool: pools.Pool
@@ -149,7 +149,7 @@ def checked_key(dataset: ImagePairs, table: Table) -> str:
     """A digest of a table and of the content of its files.
 
     Raises:
-        DataError: one cannot be read, and such are not to be left out.
+        DataError: a file cannot be read, and on_error is not skip.
     """
     read = contents(table.paths)
     if dataset.on_error == "raise" and read.unusable:
@@ -167,10 +167,10 @@ def is_decoded(dataset: ImagePairs, table: Table) -> bool:
 
 
 def screen(dataset: ImagePairs, table: Table) -> Decoded:
-    """The pictures of a table, decoded, without those that cannot be used.
+    """The decoded pictures of a table, without unusable ones.
 
     Raises:
-        DataError: there are such, and they are not to be left out.
+        DataError: a picture is unusable, and on_error is not skip.
     """
     decoded = decoded_files(table.paths, dataset.decoding)
     unusable = dict(sorted((decoded.unusable | _of_two_classes(table, decoded)).items()))
@@ -182,7 +182,7 @@ def screen(dataset: ImagePairs, table: Table) -> Decoded:
 
 
 def view_of(dataset: ImagePairs, table: Table, pool: pools.Pool, rows: NDArray[np.int64]) -> Path:
-    """The file with the images `rows` of a pool, which is decoded anew where it was damaged."""
+    """The file with the images `rows` of a pool, which is decoded again if it is damaged."""
     try:
         return pool.view(rows)
     except (pools.DamagedError, FileNotFoundError) as error:
@@ -191,7 +191,7 @@ def view_of(dataset: ImagePairs, table: Table, pool: pools.Pool, rows: NDArray[n
 
 
 def decoded_files(paths: list[str], how: Decoding) -> Decoded:
-    """The pictures in `paths`, decoded where they have not been before."""
+    """The pictures in `paths`, decoded unless they are cached."""
     import numpy as np
 
     read = contents(paths)
@@ -213,7 +213,7 @@ def decoded_files(paths: list[str], how: Decoding) -> Decoded:
 
 
 def _distinct(read: Contents) -> tuple[list[bytes], NDArray[np.int64]]:
-    """The distinct contents, and which of them each file has, -1 where it cannot be read."""
+    """The distinct contents, and the index of each file's content, -1 if it cannot be read."""
     import numpy as np
 
     places: dict[bytes, int] = {}
@@ -222,7 +222,7 @@ def _distinct(read: Contents) -> tuple[list[bytes], NDArray[np.int64]]:
 
 
 def _of_two_classes(table: Table, decoded: Decoded) -> dict[int, str]:
-    """Files whose picture another file has too, under another class."""
+    """Files with the same picture as another file of a different class."""
     import numpy as np
 
     known = np.flatnonzero((table.classes >= 0) & (decoded.rows >= 0))
@@ -231,7 +231,7 @@ def _of_two_classes(table: Table, decoded: Decoded) -> dict[int, str]:
     for file in known.tolist():
         other = first.setdefault(int(decoded.rows[file]), file)
         if table.classes[other] != table.classes[file]:
-            found[file] = f"is the same picture as {table.where(other)}, which has another class"
+            found[file] = f"is the same picture as {table.where(other)}, which has a different class"
     return found
 
 
@@ -247,7 +247,7 @@ def told_bits(dataset: ImagePairs, table: Table, pool: pools.Pool) -> list[str]:
 
 
 def told_unusable(count: int, total: int) -> str:
-    """How many images cannot be used, in words."""
+    """A message with the number of unusable images."""
     return f"{count} of {total} images cannot be used"
 
 
@@ -257,10 +257,10 @@ def reasons(table: Table, unusable: dict[int, str]) -> str:
 
 
 def _refused(table: Table, unusable: dict[int, str]) -> DataError:
-    """The error of files that cannot be used."""
+    """The error for unusable files."""
     first = min(unusable)
     more = f" {told_unusable(len(unusable), len(table.paths))}." if len(unusable) > 1 else ""
     return DataError(
-        f"{table.source}, {table.where(first)} {unusable[first]}.{more} Mend it, or leave such images out with "
+        f"{table.source}, {table.where(first)} {unusable[first]}.{more} Fix it, or skip such images with "
         "dataset.on_error=skip."
     )

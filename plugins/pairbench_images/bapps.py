@@ -26,18 +26,18 @@ _JUDGE_BYTES = 4096
 
 
 class Bapps(TablePairs):
-    """BAPPS, 2AFC part: which of two distorted patches is nearer the original? (Zhang et al., CVPR 2018)
+    """BAPPS, 2AFC part: which of two distorted patches is closer to the original? (Zhang et al., CVPR 2018)
 
     The folder holds train/SUBSET and val/SUBSET, each with folders ref, p0, p1 (images of equal names) and judge (a
     .npy file for each with the share of people who chose p1). val is the test split; validation comes from train.
 
-    path: the folder 2afc, or the one that holds it.
+    path: the folder 2afc, or the one that contains it.
     image_size: height and width that patches are scaled to; the authors use 64.
-    train_subsets: which subsets of train to take, such as [traditional,cnn,mix]; none takes all.
-    test_subsets: which subsets of val to take; none takes all.
-    validation_share: the share of the training triplets for validation.
-    split_seed: another number takes others.
-    across_splits: triplets whose images are in more than one split: refuse stops, drop leaves them out.
+    train_subsets: which subsets of train to use, such as [traditional,cnn,mix]; none means all.
+    test_subsets: which subsets of val to use; none means all.
+    validation_share: the fraction of the training triplets for validation.
+    split_seed: the seed that selects them.
+    across_splits: triplets whose images are in more than one split: refuse raises an error, drop skips them.
     """
 
     name = "bapps"
@@ -58,11 +58,11 @@ class Bapps(TablePairs):
 
     @property
     def sharing(self) -> Sharing:
-        """val is for testing, and a share of train for validation."""
+        """val is for testing, and a fraction of train for validation."""
         return Sharing(self.validation_share, None, self.split_seed, self.across_splits)
 
     def table(self) -> Table:
-        """The triplets of all subsets; read once while no file changes."""
+        """The triplets of all subsets; cached until a file changes."""
         folder = Path(self.path).expanduser()
         if (folder / "2afc").is_dir():
             folder = folder / "2afc"
@@ -71,7 +71,7 @@ class Bapps(TablePairs):
             for subset in _subsets(folder / name, asked, "train_subsets" if split == TRAIN else "test_subsets"):
                 found += _triplets(folder, f"{name}/{subset}", split)
         if not found:
-            raise DataError(f"{printable(str(folder), 200)} has no triplet. Mend dataset.path or the subsets.")
+            raise DataError(f"{printable(str(folder), 200)} has no triplets. Fix dataset.path or the subsets.")
         root = Root(folder, self.links)
         try:
             paths = [root.inside(name) for triplet in found for name in triplet.images]
@@ -84,7 +84,7 @@ class Bapps(TablePairs):
 
 @dataclass(frozen=True)
 class _Triplet:
-    """The names of three images and of their judgement below a folder, and when that was written."""
+    """The names of three images and their judgement file in a folder, and the judgement's modification time."""
 
     images: tuple[str, str, str]
     judge: str
@@ -117,7 +117,7 @@ def _triplets(folder: Path, place: str, split: int) -> Iterator[_Triplet]:
         if others:
             first = printable(min(others, key=natural), 40)
             raise DataError(
-                f"{place}/{part} has no {first}, which others of {place} have. Copy it there, or remove the others."
+                f"{place}/{part} has no {first}, unlike other folders of {place}. Copy it there, or remove the others."
             )
     for stem in sorted(everywhere, key=natural):
         images = [f"{place}/{part}/{stems[stem]}" for part, stems in zip(PARTS, parts, strict=True)]
@@ -133,7 +133,7 @@ def _stems(folder: Path, suffixes: frozenset[str]) -> dict[str, str]:
         names = [entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")]
     except (OSError, ValueError):
         raise DataError(
-            f"{printable(str(folder), 200)} is missing: expected folders ref, p0, p1 and judge. Mend dataset.path."
+            f"{printable(str(folder), 200)} is missing: expected folders ref, p0, p1 and judge. Fix dataset.path."
         ) from None
     return {
         stem: name
@@ -181,12 +181,14 @@ def _judged(path: str, name: str) -> float:
         value = np.load(io.BytesIO(data), allow_pickle=False)
         share = float(np.asarray(value).reshape(()))
     except UnusableError as error:
-        raise DataError(f"bapps: {printable(name, 120)} {error}. Mend or remove that triplet.") from None
+        raise DataError(f"bapps: {printable(name, 120)} {error}. Fix or remove that triplet.") from None
     except Exception as error:  # noqa: BLE001 - numpy raises nearly anything over a damaged file
         raise DataError(
             f"bapps: {printable(name, 120)} cannot be read ({printable(str(error), 80)}): expected a .npy file of one "
-            "number. Mend or remove that triplet."
+            "number. Fix or remove that triplet."
         ) from None
     if not 0 <= share <= 1:
-        raise DataError(f"bapps: {printable(name, 120)} holds {share:g}: expected a share from 0 to 1. Mend that file.")
+        raise DataError(
+            f"bapps: {printable(name, 120)} holds {share:g}: expected a fraction from 0 to 1. Fix that file."
+        )
     return share

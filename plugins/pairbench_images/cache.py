@@ -1,4 +1,4 @@
-"""Where decoded images are kept between runs; all of it may be deleted at any time."""
+"""The cache of decoded images; it may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ STALE_SECONDS = 24 * 3600
 
 
 def folder() -> Path:
-    """The folder of decoded images: below PAIRBENCH_CACHE, else below pairbench's folder in the user's cache."""
+    """The folder of decoded images, in PAIRBENCH_CACHE or else in pairbench's folder in the user's cache."""
     own = os.environ.get("PAIRBENCH_CACHE")
     place = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "pairbench"
     return place.expanduser() / "pools"
 
 
 def made(place: Path) -> Path:
-    """`place`, made where it is not there.
+    """`place`, created if missing.
 
     Raises:
-        StoreError: it cannot be made.
+        StoreError: it cannot be created.
     """
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -35,16 +35,16 @@ def made(place: Path) -> Path:
 
 
 def unwritable(place: Path, error: OSError) -> StoreError:
-    """The error of a cache that cannot be written."""
-    mend = "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Mend that"
+    """The error for a cache that cannot be written."""
+    fix = "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Fix that"
     return StoreError(
-        f"decoded images cannot be kept in {place} ({error.strerror or error}). {mend}, or set PAIRBENCH_CACHE to "
+        f"decoded images cannot be cached in {place} ({error.strerror or error}). {fix}, or set PAIRBENCH_CACHE to "
         "another folder, and run the same command again."
     )
 
 
 def sweep(place: Path) -> None:
-    """Delete what interrupted runs have left in `place`, once it is a day old."""
+    """Delete leftovers of interrupted runs in `place` that are more than a day old."""
     for left in place.glob("tmp-*"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > STALE_SECONDS:

@@ -1,4 +1,4 @@
-"""The layout of class folders: which classes, which files, and which split where the folders say."""
+"""The layout of class folders: classes, files and, if the folders say so, splits."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def class_names(path: str) -> list[str]:
     if len(names) < 2:
         where = printable(path, 200)
         raise DataError(
-            f"{where} has {len(names)} class folders: expected one for each class, two at least. Mend dataset.path."
+            f"{where} has {len(names)} class folders: expected one for each class, at least two. Fix dataset.path."
         )
     return sorted(names, key=natural)
 
 
 def listing(path: str, classes: list[str], links: Links = "inside") -> Table:
-    """All images below the class folders, as a table with one file a row.
+    """All images in the class folders, as a table with one file per row.
 
     Raises:
-        DataError: a path leads outside, or there is no image.
+        DataError: a path leads outside the folder, or there is no image.
     """
     import numpy as np
 
@@ -67,7 +67,7 @@ def listing(path: str, classes: list[str], links: Links = "inside") -> Table:
     content = hashlib.sha256("\0".join([*classes, "", *names]).encode("utf-8", "surrogateescape"))
     notes = []
     if ignored:
-        notes.append(f"{source}: files without the suffix of an image are ignored ({ignored})")
+        notes.append(f"{source}: files without an image suffix are ignored ({ignored})")
     if loose := _loose(folder, [top[split] for split in splits]):
         notes.append(
             f"{source}: {loose} {'images lie' if loose > 1 else 'image lies'} beside the class folders, belong to no "
@@ -99,12 +99,12 @@ def _loose(folder: Path, splits: list[Path]) -> int:
 
 
 def _folders(folder: Path) -> dict[str, Path]:
-    """The folders in a folder that are not hidden, by name."""
+    """The visible folders in a folder, by name."""
     try:
         return {entry.name: Path(entry.path) for entry in os.scandir(folder) if _counts(entry)}
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no path"
-        raise DataError(f"{named(str(folder))} cannot be listed ({reason}). Mend dataset.path.") from None
+        raise DataError(f"{named(str(folder))} cannot be listed ({reason}). Fix dataset.path.") from None
 
 
 def _counts(entry: os.DirEntry[str]) -> bool:
@@ -112,13 +112,13 @@ def _counts(entry: os.DirEntry[str]) -> bool:
 
 
 def _splits(top: dict[str, Path]) -> list[str]:
-    """The folders that are splits: all of them are called so, and one is for training; else none is."""
+    """The split folders, if all folders have names of splits and one is train; otherwise none."""
     found = [SPLIT_NAMES.get(name.lower()) for name in top]
     return list(top) if 0 in found and None not in found and len(set(found)) == len(found) > 1 else []
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """The files below a folder that are not hidden, sorted; links to folders are not followed."""
+    """The visible files in a folder tree, sorted; links to folders are not followed."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural)
         for name in sorted(files, key=natural):

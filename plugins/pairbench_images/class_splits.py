@@ -23,7 +23,7 @@ class Images:
 
     rows: (n,) rows of the pool.
     classes: (n,) the class of each.
-    split: (n,) the number in SPLITS of each, -1 where it is left out.
+    split: (n,) the index in SPLITS of each, -1 if it is skipped.
     """
 
     pool: Pool
@@ -68,11 +68,11 @@ def split_images(table: Table, decoded: Decoded, kind: TaskKind, sharing: Sharin
         if kind == "verification" and (counts.max() < 2 or (counts > 0).sum() < 2):
             raise DataError(
                 f"{table.source}: the {name} split has {int(counts.sum())} images of {int((counts > 0).sum())} "
-                f"classes: expected two classes, and two images of one. Add images{_or_share(part)}."
+                f"classes: expected two classes, one of them with two images. Add images{_or_share(part)}."
             )
         if counts.sum() < 2:
             raise DataError(
-                f"{table.source}: the {name} split has {int(counts.sum())} images: expected two at least. "
+                f"{table.source}: the {name} split has {int(counts.sum())} images: expected at least two. "
                 f"Add images{_or_share(part)}."
             )
     return Images(decoded.pool, rows, classes, split, tuple(notes))
@@ -85,11 +85,11 @@ def _or_share(part: int) -> str:
 def _dealt(
     classes: NDArray[np.int64], order: NDArray[np.uint64], kind: TaskKind, parts: tuple[int, ...], sharing: Sharing
 ) -> NDArray[np.int64]:
-    """The split of each picture: of each class a share for each of `parts`, and the rest for training."""
+    """The split of each picture: a fraction of each class for each of `parts`, the rest for training."""
     import numpy as np
 
     split = np.full(len(classes), TRAIN, dtype=np.int64)
-    # A pair of one class takes two pictures of it in the same split.
+    # A pair of the same class needs two pictures of it in one split.
     least = 2 if kind == "verification" else 1
     for number in np.unique(classes):
         mine = np.flatnonzero(classes == number)
@@ -112,7 +112,7 @@ def _as_folders_say(
     sharing: Sharing,
     notes: list[str],
 ) -> NDArray[np.int64]:
-    """The split of each picture, by the folder that it lies in."""
+    """The split of each picture, by its folder."""
     import numpy as np
 
     assert table.split is not None
@@ -124,14 +124,14 @@ def _as_folders_say(
         one = int(copies[0])
         same = files[row_of[files] == row_of[one]]
         other = int(same[table.split[same] != table.split[one]][0])
-        more = f" ({len(copies) - 1} more are.)" if len(copies) > 1 else ""
+        more = f" ({len(copies) - 1} more duplicates.)" if len(copies) > 1 else ""
         raise DataError(
             f"{table.source}: {shown(table.names[one])} and {shown(table.names[other])} are the same picture in two "
-            f"splits. Remove one of them, or leave the training copies out with dataset.across_splits=drop.{more}"
+            f"splits. Remove one of them, or skip the training copies with dataset.across_splits=drop.{more}"
         )
     if len(copies):
         notes.append(
-            f"{table.source}: {len(copies)} images are left out because another split has the same picture "
+            f"{table.source}: {len(copies)} images are skipped because another split has the same picture "
             "(dataset.across_splits=drop)"
         )
     return latest

@@ -1,4 +1,4 @@
-"""Pairs of image files that a CSV file lists."""
+"""Pairs of image files listed in a CSV file."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ OUTCOMES: dict[TaskKind, tuple[str, str]] = {
 class CsvPairs(TablePairs):
     """Pairs of your own images, listed in a CSV file with a header and a row for each pair.
 
-    Images stay where they are; paths are relative to the CSV file's folder, or to root, and never lead out of it.
+    Images are read in place; paths are relative to the CSV file's folder, or to root, and cannot lead outside of it.
 
     path: the CSV file.
-    root: the folder that the paths in it are relative to; none takes the CSV file's own.
+    root: the folder that the paths in it are relative to; none means the CSV file's folder.
     task: verification asks whether two images are the same (label 1) or different (0); ordering whether the first is
-        at most the second (1) or greater (0); preference which of two candidates is nearer a reference: first names
+        at most the second (1) or greater (0); preference which of two candidates is closer to a reference: first names
         the reference, second and third the candidates, and label is 0 for the first candidate, 1 for the second, or
         the share of votes for the second.
     first: the column of the first image.
     second: the column of the second image.
     third: the column of the third image, for preference.
-    label: the column of the right answer: 0, 1, or its name.
-    split: the column that says train, validation or test; none takes a column "split" where there is one.
-    group: the column of what must stay in one split, such as a person; none takes a column "group" where there is one.
-    first_class: the column of the first image's class; none takes "first_class" where there is one.
-    second_class: the column of the second image's class; none takes "second_class" where there is one.
-    third_class: the column of the third image's class; none takes "third_class" where there is one.
-    num_classes: how many classes of images there are; none leaves the columns of classes out.
-    delimiter: what stands between fields: comma, semicolon, tab, pipe or space.
-    validation_share: the share of pairs for validation, 0.1 where none; with a column of splits that has no validation
-        pairs, the share of its training pairs to take for it.
-    test_share: the share of pairs for testing, 0.2 where none; with a column of splits that has no test pairs, the
-        share of its training pairs to take for it.
-    split_seed: another number deals the images to other splits.
-    across_splits: pairs whose images would be in more than one split: refuse stops, drop leaves them out.
+    label: the column of the correct answer: 0, 1, or its name.
+    split: the column that says train, validation or test; none uses a column "split" if there is one.
+    group: the column of what must stay in one split, such as a person; none uses a column "group" if there is one.
+    first_class: the column of the first image's class; none uses "first_class" if there is one.
+    second_class: the column of the second image's class; none uses "second_class" if there is one.
+    third_class: the column of the third image's class; none uses "third_class" if there is one.
+    num_classes: the number of image classes; none ignores the class columns.
+    delimiter: the field separator: comma, semicolon, tab, pipe or space.
+    validation_share: the fraction of pairs for validation, by default 0.1; with a split column without validation
+        pairs, the fraction of its training pairs to use for validation.
+    test_share: the fraction of pairs for testing, by default 0.2; with a split column without test pairs, the
+        fraction of its training pairs to use for testing.
+    split_seed: the seed of the random assignment of images to splits.
+    across_splits: pairs whose images would be in more than one split: refuse raises an error, drop skips them.
     """
 
     name = "csv"
@@ -83,7 +83,7 @@ class CsvPairs(TablePairs):
         test = TEST_SHARE if self.test_share is None else self.test_share
         if validation + test >= 1:
             raise ValueError(
-                f"validation_share={validation:g} and test_share={test:g} leave nothing to train on. Lower one of them."
+                f"validation_share={validation:g} and test_share={test:g} leave no training pairs. Lower one of them."
             )
         given = [name for name in ("first_class", "second_class", "third_class") if getattr(self, name)]
         if given and self.num_classes is None:
@@ -98,7 +98,7 @@ class CsvPairs(TablePairs):
 
     @property
     def sharing(self) -> Sharing:
-        """How pairs are dealt to splits where the file does not say."""
+        """How pairs are assigned to splits if the file does not say."""
         return Sharing(self.validation_share, self.test_share, self.split_seed, self.across_splits)
 
     def pair_list(self, path: Path) -> PairList:
@@ -112,7 +112,7 @@ class CsvPairs(TablePairs):
         )
 
     def table(self) -> Table:
-        """What the CSV file lists; read once while it does not change."""
+        """The content of the CSV file; cached until it changes."""
         path = Path(self.path).expanduser()
         root = Path(self.root).expanduser() if self.root else path.parent
         columns = Columns(
@@ -127,7 +127,7 @@ class CsvPairs(TablePairs):
 
 
 def changed(path: Path) -> tuple[int, int, int]:
-    """Size and times of a file, for a cache to see that it has changed; zeros where it is missing."""
+    """Size and times of a file, to detect changes; zeros if it is missing."""
     try:
         info = path.stat()
     except (OSError, ValueError):

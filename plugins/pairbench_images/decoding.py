@@ -1,6 +1,6 @@
-"""From an image file to pixels of one size; whatever is wrong with a file becomes a reason in a few words.
+"""From an image file to pixels of one size; any fault of a file becomes a short reason.
 
-Formats are a closed list, sizes are checked before anything is decoded, and large images are decoded one at a time.
+Formats are a fixed list, sizes are checked before anything is decoded, and large images are decoded one at a time.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Decoder:
         """The pixels (C, H, W) of the image at `path`.
 
         Raises:
-            UnusableError: the file is missing, hostile, damaged, or of another kind.
+            UnusableError: the file is missing, malicious, damaged, or not an image.
         """
         from PIL import Image, UnidentifiedImageError
 
@@ -79,7 +79,7 @@ class Decoder:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise UnusableError(f"has more than {how.max_pixels} pixels (dataset.max_pixels)") from error
         except UnidentifiedImageError as error:
-            raise UnusableError(f"is no image of a kind that is read ({', '.join(IMAGE_FORMATS)})") from error
+            raise UnusableError(f"is not an image of a supported format ({', '.join(IMAGE_FORMATS)})") from error
         except MemoryError as error:
             raise UnusableError("is too large for the memory of this machine") from error
         except Exception as error:  # Pillow raises nearly anything over a damaged file.
@@ -97,9 +97,9 @@ class Decoder:
 
 @contextmanager
 def guarded(how: Decoding) -> Generator[None]:
-    """Within this block Pillow refuses images with more than `how.max_pixels` pixels, and does not warn of oddities.
+    """Within this block Pillow refuses images with more than `how.max_pixels` pixels, and issues no warnings.
 
-    Both settings are Pillow's and Python's own and hold for all threads, so one thread sets them for all.
+    Both settings are global in Pillow and Python, so one thread sets them for all threads.
     """
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - the last two bring their formats
 

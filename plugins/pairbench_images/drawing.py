@@ -1,4 +1,4 @@
-"""Images from the disk, and what each round draws."""
+"""Images from disk, and the random draws of each round."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def mapped(file: Path) -> Tensor:
 
 
 def drawn(count: int, asked: int, split: Split, rounds: int, seed: int, source: str) -> Tensor:
-    """(R, n) places in 0 to count - 1, `asked` of them without replacement, drawn anew for each round.
+    """(R, n) indices from 0 to count - 1, `asked` of them drawn without replacement for each round.
 
     Raises:
-        DataError: more are asked for than there are.
+        DataError: more are requested than exist.
     """
     import torch
 
@@ -41,7 +41,7 @@ def drawn(count: int, asked: int, split: Split, rounds: int, seed: int, source: 
 
 
 def generator(split: Split, seed: int, number: int) -> Generator:
-    """The random numbers of one split and round."""
+    """The random generator of one split and round."""
     import torch
 
     stream = hashlib.sha256(f"{split}/{seed}/{number}".encode()).digest()
@@ -51,7 +51,7 @@ def generator(split: Split, seed: int, number: int) -> Generator:
 def class_pairs(
     labels: Tensor, count: int, kind: Literal["verification", "ordering"], split: Split, seed: int, number: int
 ) -> Tensor:
-    """(count, 2) places in `labels` (n,), sorted classes: two different images each, for one round.
+    """(count, 2) indices into the sorted classes `labels` (n,): two different images each, for one round.
 
     For verification every second pair is of one class.
     """

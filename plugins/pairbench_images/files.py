@@ -1,4 +1,4 @@
-"""Files inside a folder: which path is safe to open, and what a file's content is known by."""
+"""Files inside a folder: checks which paths are safe to open, and digests their contents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pairbench import UnusableError, name_on_disk, open_regular, tell_progress, 
 from pairbench_images import cache
 from pairbench_images.naming import cores
 
-# A file that changed this shortly ago may change again without its times telling.
+# A file that changed this recently may change again without a visible change of its times.
 _SETTLED_NS = 2 * 10**9
 _AT_ONCE = 512
 Links = Literal["inside", "owned"]
@@ -49,7 +49,7 @@ class Root:
         self._parents: dict[str, str] = {}
 
     def inside(self, name: str) -> str:
-        """The absolute path of the file that is called `name` in this folder; the file need not be there.
+        """The absolute path of the file `name` in this folder; the file need not exist.
 
         Raises:
             OutsideError: the path is absolute, has a `..`, or leads out of the folder by a symbolic link.
@@ -86,14 +86,14 @@ class Root:
 
 @dataclass
 class Contents:
-    """What files hold: for each a digest of its content, b"" where it cannot be read, with the reason."""
+    """The digest of each file's content, b"" if it cannot be read, with the reason."""
 
     digests: list[bytes] = field(default_factory=list)
     unusable: dict[int, str] = field(default_factory=dict)
 
 
 def contents(paths: Sequence[str]) -> Contents:
-    """The digest of each file; one that has not changed since it was last read is not read again."""
+    """The digest of each file; unchanged files are not read again."""
     found = Contents()
     known = _Known()
     with ThreadPoolExecutor(cores()) as threads, known:
@@ -114,7 +114,7 @@ Stamp = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class _Answer:
-    """What was found about one file; stamp is None where its digest was known already."""
+    """The finding for one file; stamp is None if its digest was already known."""
 
     path: str
     digest: bytes = b""
@@ -144,7 +144,7 @@ def _blake() -> hashlib.blake2b:
 
 
 class _Known:
-    """Digests of files by path, size, times and inode, kept on disk; damage or a missing file only cost time."""
+    """Digests of files by path, size, times and inode, cached on disk; a damaged or missing cache only costs time."""
 
     def __init__(self) -> None:
         self._file = cache.folder() / "digests.sqlite"
@@ -158,7 +158,7 @@ class _Known:
         except sqlite3.OperationalError:
             self._base = None
         except sqlite3.DatabaseError:
-            # Not a database any more.
+            # The database is damaged.
             with suppress(OSError, sqlite3.Error):
                 self._file.unlink()
                 self._base = self._open()
@@ -182,7 +182,7 @@ class _Known:
         return base
 
     def of(self, paths: Sequence[str]) -> Iterator[tuple[Stamp, bytes] | None]:
-        """What is known of each path, or None."""
+        """The cached entry of each path, or None."""
         rows: dict[str, tuple[Stamp, bytes]] = {}
         if self._base is not None:
             names = [path for path in paths if path.isprintable()]
@@ -198,9 +198,9 @@ class _Known:
         return (rows.get(path) for path in paths)
 
     def keep(self, answer: _Answer) -> None:
-        """Remember a digest."""
+        """Store a digest."""
         assert answer.stamp is not None
-        # A name that is no text, or has letters that a database may change, is read anew each time.
+        # A name that is not valid text, or that a database may alter, is not cached.
         if answer.path.isprintable() and all(-(2**63) <= number < 2**63 for number in answer.stamp):
             self._new.append(
                 (answer.path, *answer.stamp, answer.digest, _sum(answer.path, answer.stamp, answer.digest))

@@ -1,4 +1,4 @@
-"""Pairs drawn from a folder that has a folder of images for each class."""
+"""Pairs drawn from a folder with one subfolder of images per class."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 class ImageFolder(ImagePairs):
     """Pairs of images from class folders: are the classes the same, or is the first at most the second?
 
-    Each folder in path is a class, and whatever images are below it are of that class. Where path has folders train,
-    validation and test (or two of them), each of these has the class folders, and the images stay in their split;
-    otherwise a share of each class is taken for each split. Every round draws its pairs anew.
+    Each folder in path is a class with all images in its tree. If path has folders train, validation and test (or two
+    of them), each contains the class folders, and images stay in their split; otherwise a fraction of each class is
+    used for each split. Every round draws new pairs.
 
     path: the folder.
-    task: verification asks whether two images are of one class, as often as not; ordering whether the class of the
+    task: verification asks whether two images are of one class (half of them are); ordering whether the class of the
         first is at most that of the second, in the natural order of the folders' names.
-    num_classes: how many class folders there are; none counts them, which lists folders and reads no file.
-    train_pairs: training pairs in a round.
-    validation_pairs: validation pairs in a round.
-    test_pairs: test pairs in a round.
-    validation_share: the share of images for validation where the folders do not say.
-    test_share: the share of images for testing where the folders do not say.
-    split_seed: another number deals the images to other splits.
-    across_splits: a picture that is in two of the folders train, validation and test: refuse stops, drop leaves out
-        its copy in train, or else in validation.
+    num_classes: the number of class folders; none counts them, which lists folders but reads no file.
+    train_pairs: training pairs per round.
+    validation_pairs: validation pairs per round.
+    test_pairs: test pairs per round.
+    validation_share: the fraction of images for validation if there are no split folders.
+    test_share: the fraction of images for testing if there are no split folders.
+    split_seed: the seed of the random assignment of images to splits.
+    across_splits: a picture that is in two of the folders train, validation and test: refuse raises an error, drop
+        skips its copy in train, or else in validation.
     """
 
     name = "image_folder"
@@ -74,11 +74,11 @@ class ImageFolder(ImagePairs):
 
     @property
     def sharing(self) -> Sharing:
-        """How images are dealt to splits where the folders do not say."""
+        """How images are assigned to splits if there are no split folders."""
         return Sharing(self.validation_share, self.test_share, self.split_seed, self.across_splits)
 
     def digest(self) -> str:
-        """A digest of all images and their places; tells what is left out where that is known."""
+        """A digest of all images and their paths; reports what is skipped, if known."""
         table = self._table()
         key = checked_key(self, table)
         if is_decoded(self, table):
@@ -87,7 +87,7 @@ class ImageFolder(ImagePairs):
         return key[:16]
 
     def load(self, split: Split, *, rounds: int, seed: int) -> PairPool:
-        """The images of `split`, memory-mapped, and pairs drawn anew for each round."""
+        """The images of `split`, memory-mapped, and new pairs for each round."""
         import torch
 
         table = self._table()
@@ -124,7 +124,7 @@ def _prepared(dataset: ImageFolder, _key: str) -> Images:
     notes = [*table.notes, *told_bits(dataset, table, screened.pool)]
     if screened.unusable:
         notes.append(
-            f"{table.source}: {told_unusable(len(screened.unusable), len(table.paths))} and are left out "
+            f"{table.source}: {told_unusable(len(screened.unusable), len(table.paths))} and are skipped "
             f"(dataset.on_error=skip): {reasons(table, screened.unusable)}"
         )
     _check_classes(dataset, names, np.bincount(_classes_of_pictures(screened.rows, table), minlength=len(names)), notes)
@@ -145,10 +145,10 @@ def _classes_of_pictures(
 def _check_classes(
     dataset: ImageFolder, names: list[str], counts: np.ndarray[tuple[int], np.dtype[np.int64]], notes: list[str]
 ) -> None:
-    """Refuse, or note, classes with too few pictures."""
+    """Reject, or report, classes with too few pictures."""
     empty = [name for name, count in zip(names, counts, strict=True) if not count]
     if empty:
-        raise DataError(f"class {named(empty[0])} has no image that can be used. Add images, or remove its folder.")
+        raise DataError(f"class {named(empty[0])} has no usable image. Add images, or remove its folder.")
     single = [name for name, count in zip(names, counts, strict=True) if count == 1]
     if single and dataset.kind == "verification":
         what = f"{len(single)} of {len(names)} classes have one image, such as {named(single[0])}"
@@ -157,4 +157,4 @@ def _check_classes(
                 f"{what}: expected two for a pair of the same class. Add images, remove those folders, or keep them "
                 "for pairs of different classes with dataset.on_error=skip."
             )
-        notes.append(f"{what}: they are in pairs of different classes alone")
+        notes.append(f"{what}: they are only in pairs of different classes")

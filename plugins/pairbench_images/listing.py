@@ -24,7 +24,7 @@ UNKNOWN = ("", "-1")
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns; None where the list has no such column, or where it is taken only if it is there.
+    """The names of the columns; None if the list has no such column, or if it is optional.
 
     images: of the files of a pair, in the order of the task's views.
     classes: of the class of each file, in the same order.
@@ -39,7 +39,7 @@ class Columns:
 
 @dataclass
 class _Files:
-    """The files that a list names, each once, with the class that it gives them."""
+    """The distinct files of a list, with their classes."""
 
     root: Root
     names: list[str] = field(default_factory=list)
@@ -50,13 +50,13 @@ class _Files:
     def place(self, name: str, records: CsvRecords) -> int:
         if name not in self.places:
             if not name:
-                raise records.wrong("no file named: expected the path of an image.")
+                raise records.wrong("no file name: expected the path of an image.")
             try:
                 path = self.root.inside(name)
             except OutsideError as error:
                 raise records.wrong(
                     f"{named(name)} {error}: expected a path inside {printable(self.root.folder, 120)}.",
-                    error.fix or "Write it so, or set dataset.root.",
+                    error.fix or "Change the path, or set dataset.root.",
                 ) from None
             self.places[name] = len(self.names)
             self.names.append(name)
@@ -69,8 +69,8 @@ class _Files:
         before, row = self.classes.setdefault(place, (text, records.row))
         if before != text:
             raise records.wrong(
-                f"{named(self.names[place])} has class {named(text)}, and in row {row} it has {named(before)}.",
-                "Mend one of them.",
+                f"{named(self.names[place])} has class {named(text)}, but in row {row} it has {named(before)}.",
+                "Fix one of them.",
             )
 
 
@@ -86,9 +86,9 @@ def read(
     task: PairTask,
     judge: Judge | None = None,
 ) -> Table:
-    """The table that a CSV file lists.
+    """The table of pairs in a CSV file.
 
-    judge: gives the target of a record in place of a column of labels; None leaves the record out.
+    judge: computes the target of a record if there is no label column; None skips the record.
 
     Raises:
         DataError: a column, a row or a label is wrong; the message names it.
@@ -120,7 +120,7 @@ def read(
     if found is None:
         _places(records, columns, task)
     if found is None or not rows:
-        raise DataError(f"{records.name} has a header and no pair. Add a row for each pair.")
+        raise DataError(f"{records.name} has a header but no pairs. Add a row for each pair.")
     kind = np.float32 if task.kind == "preference" else np.int64
     classes, notes = _classes(files, records, found, task)
     return Table(
@@ -139,7 +139,7 @@ def read(
 
 
 def known_table(table: Any, root: Path, links: Links, *arguments: Any) -> Table:
-    """What the cached function `table` gives, read anew where a file's link in `root` has changed since.
+    """What the cached function `table` gives, recomputed if a file's link in `root` has changed.
 
     Raises:
         DataError: the list is wrong.
@@ -158,7 +158,7 @@ def known_table(table: Any, root: Path, links: Links, *arguments: Any) -> Table:
 
 @dataclass(frozen=True)
 class _Places:
-    """Where in a record the columns are."""
+    """The positions of the columns in a record."""
 
     images: list[int]
     label: int
@@ -199,7 +199,7 @@ def _split(text: str, records: CsvRecords) -> int:
 def _classes(
     files: _Files, records: CsvRecords, found: _Places, task: PairTask
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """The class of each file, and what has to be told about them."""
+    """The class of each file, and notes to report."""
     import numpy as np
 
     classes = np.full(len(files.names), -1, dtype=np.int64)

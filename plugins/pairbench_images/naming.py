@@ -1,4 +1,4 @@
-"""Words: closed choices, names in messages, and the order in which people count."""
+"""Helpers for text: fixed choices, names in messages, and natural order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def named(name: str) -> str:
 
 
 def nearest(wrong: str, names: Iterable[str]) -> str:
-    """A sentence that offers the nearest of `names`, or all of them where none is near; starts with a space."""
+    """A sentence that suggests the most similar of `names`, or lists all if none is similar; starts with a space."""
     known = sorted(set(names))
     near = difflib.get_close_matches(wrong, known, 2, 0.6)
     if near:
@@ -39,7 +39,7 @@ def nearest(wrong: str, names: Iterable[str]) -> str:
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """The number of CPU cores available to this process."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:

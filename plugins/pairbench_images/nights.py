@@ -25,12 +25,12 @@ class Nights(TablePairs):
     """NIGHTS: which of two images do people find more similar to a third? (Fu et al., NeurIPS 2023)
 
     The folder holds data.csv with columns ref_path, left_path, right_path, left_vote, right_vote, votes and split,
-    and the images at those paths. The target is the share of votes for the right image.
+    and the images at those paths. The target is the fraction of votes for the right image.
 
-    path: the folder that has data.csv.
+    path: the folder that contains data.csv.
     image_size: height and width that images are scaled to; the authors use 224.
-    min_votes: triplets with fewer votes are left out, as the authors do; the column `votes` has them.
-    across_splits: triplets whose images are in more than one split: refuse stops, drop leaves them out.
+    min_votes: triplets with fewer votes (column `votes`) are skipped, as the authors do.
+    across_splits: triplets whose images are in more than one split: refuse raises an error, drop skips them.
     """
 
     name = "nights"
@@ -52,7 +52,7 @@ class Nights(TablePairs):
         return Sharing(None, None, 0, self.across_splits)
 
     def table(self) -> Table:
-        """What data.csv lists; read once while it does not change."""
+        """The content of data.csv; cached until it changes."""
         file = Path(self.path).expanduser() / "data.csv"
         place = (file.parent, self.links)
         return known_table(_table, *place, file, self.task, self.min_votes, changed(file))
@@ -66,7 +66,7 @@ def _table(
 
 
 class _Judge:
-    """The share of votes for the right image."""
+    """The fraction of votes for the right image."""
 
     def __init__(self, min_votes: int) -> None:
         self._min_votes = min_votes

@@ -1,4 +1,4 @@
-"""The options that every dataset of image files has."""
+"""The options of all datasets of image files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_PIXELS = 64_000_000
 
 
 class ImagePairs(PairDataset):
-    """What every dataset of image files has."""
+    """The base of all datasets of image files."""
 
     image_size: Side | tuple[Side, Side] = Field(
         default=32, description="height and width that images are scaled to: one number for both, or [H,W]."
@@ -28,16 +28,16 @@ class ImagePairs(PairDataset):
     color: Literal["rgb", "gray"] = Field(default="rgb", description="rgb has three channels, gray has one.")
     resize: Literal["stretch", "crop", "pad"] = Field(
         default="stretch",
-        description="stretch changes proportions; crop fills the size and cuts off what is too much on both sides; pad "
-        "fits the image in and fills up with black.",
+        description="stretch changes proportions; crop fills the size and cuts off the excess on both sides; pad "
+        "fits the image in and fills the rest with black.",
     )
     max_pixels: PositiveInt = Field(
-        default=MAX_PIXELS, description="files with more pixels than this are refused before they are decoded."
+        default=MAX_PIXELS, description="files with more pixels than this are rejected before decoding."
     )
     on_error: Literal["raise", "skip"] = Field(
         default="raise",
-        description="raise stops at files that cannot be used and names the first; skip leaves them and their pairs "
-        "out, and the results say how many.",
+        description="raise stops at unusable files and names the first; skip omits them and their pairs, "
+        "and the results say how many.",
     )
 
     links: Links = Field(
@@ -57,11 +57,11 @@ class ImagePairs(PairDataset):
 
     @property
     def decoding(self) -> Decoding:
-        """How its files become pixels."""
+        """How its files are decoded."""
         return Decoding(self.image_shape, self.resize, self.max_pixels, self.bits)
 
     def pixels(self, image: Image) -> NDArray[np.uint8]:
-        """A picture from anywhere as an image of this dataset's pool, (C, H, W) uint8."""
+        """Any picture as an image like those of this dataset's pool, (C, H, W) uint8."""
         return fitted(image, self.image_shape, self.resize, self.bits)
 
     @property

@@ -1,8 +1,8 @@
 """Decoded images on disk: each file once, one array for all of them, checked whenever it is read.
 
 A pool is a folder with `images.npy` (P, C, H, W) uint8, `hashes.npy` (P, 16), a hash of the pixels of each image, and
-`report.json`, which says which files could not be decoded. Views are arrays of some of its images, for one split.
-Nothing here holds more than a few images in memory.
+`report.json`, which lists the files that could not be decoded. Views are arrays of some of its images, for one split.
+Only a few images are in memory at a time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CHUNK_BYTES = 4 * 2**20
 
 
 class DamagedError(Exception):
-    """Something in the cache is not what was written; the message says what."""
+    """Something in the cache differs from what was written; the message says what."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Pool:
         """A .npy file (len(rows), C, H, W) of the images `rows`, each of them checked against its hash.
 
         Raises:
-            DamagedError: an image of the pool is not what was written.
+            DamagedError: an image of the pool differs from what was written.
             StoreError: the file cannot be written.
         """
         if len(rows) == len(self.hashes) and bool((rows[1:] > rows[:-1]).all()):
@@ -73,7 +73,7 @@ class Pool:
             self._write_view(file, rows)
         except (DamagedError, OSError) as error:
             refuse_exhaustion(error)
-            tell_note(f"cached images in {file} were damaged ({error}): written anew")
+            tell_note(f"cached images in {file} were damaged ({error}): written again")
             self._write_view(file, rows)
         return file
 
@@ -99,7 +99,7 @@ class Pool:
 
 
 def pixel_hash(pixels: bytes | memoryview) -> bytes:
-    """The hash that one image's pixels are known by."""
+    """The hash of one image's pixels."""
     return hashlib.blake2b(pixels, digest_size=HASH_BYTES).digest()
 
 
@@ -111,14 +111,14 @@ def folder_of(digests: Sequence[bytes], how: Decoding) -> Path:
 
 
 def known(digests: Sequence[bytes], how: Decoding) -> Pool | None:
-    """The pool of files with these contents where it has been decoded before and is sound."""
+    """The pool of files with these contents, if it is cached and undamaged."""
     with suppress(DamagedError, OSError):
         return _opened(folder_of(digests, how), len(digests), how.shape)
     return None
 
 
 def decoded(paths: Sequence[str], digests: Sequence[bytes], how: Decoding) -> Pool:
-    """The pool of the images at `paths`, whose contents have `digests`; decoded unless they have been before.
+    """The pool of the images at `paths`, whose contents have `digests`; decoded unless cached.
 
     Raises:
         StoreError: the cache cannot be written.
@@ -140,20 +140,20 @@ def decoded(paths: Sequence[str], digests: Sequence[bytes], how: Decoding) -> Po
     try:
         _decode(paths, how, temporary, folder.name)
         with suppress(OSError):
-            # Where another process was first, its pool is as good.
+            # If another process was faster, its pool is just as good.
             temporary.rename(folder)
         return _opened(folder, len(digests), how.shape)
     except OSError as error:
         raise cache.unwritable(place, error) from error
     except DamagedError as error:
-        raise StoreError(f"{folder} is damaged as soon as it is written ({error}). Check the disk.") from error
+        raise StoreError(f"{folder} is damaged right after it was written ({error}). Check the disk.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def discard(folder: Path, reason: str) -> None:
-    """Delete a damaged pool, and tell of it."""
-    tell_note(f"cached images in {folder} were damaged ({reason}): decoded anew")
+    """Delete a damaged pool, and report it."""
+    tell_note(f"cached images in {folder} were damaged ({reason}): decoded again")
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -206,11 +206,11 @@ def _answers(paths: Sequence[str], decoder: Decoder) -> Iterator[NDArray[np.uint
 
 
 def _opened(folder: Path, count: int, shape: tuple[int, int, int]) -> Pool:
-    """The pool in `folder`, all but its images checked; those are when a view is made.
+    """The pool in `folder`, with everything checked except its images, which are checked when a view is created.
 
     Raises:
-        FileNotFoundError: it is not there.
-        DamagedError: it is not what was written.
+        FileNotFoundError: it does not exist.
+        DamagedError: it differs from what was written.
     """
     import numpy as np
 
@@ -226,13 +226,13 @@ def _opened(folder: Path, count: int, shape: tuple[int, int, int]) -> Pool:
         refuse_exhaustion(error)
         raise DamagedError(f"{type(error).__name__} over its report or hashes") from error
     if told != _sum(report) or report["count"] != count or report["shape"] != list(shape):
-        raise DamagedError("its report has another checksum")
+        raise DamagedError("its report has a wrong checksum")
     if report.get("key") != folder.name:
-        raise DamagedError("it holds other images than its name says")
+        raise DamagedError("its images do not match its name")
     if report["hashes"] != _file_hash(folder / "hashes.npy") or hashes.shape != (count, HASH_BYTES):
-        raise DamagedError("its hashes have another checksum")
+        raise DamagedError("its hashes have a wrong checksum")
     if images <= count * _size(shape):
-        raise DamagedError("its images are cut short")
+        raise DamagedError("its images are truncated")
     return Pool(folder, shape, hashes, unusable, largest)
 
 
@@ -250,7 +250,7 @@ def _check(file: Path, hashes: NDArray[np.uint8], shape: tuple[int, int, int]) -
             chunk = memoryview(images.read(min(at_once, len(hashes) - first) * size))
             for place in range(min(at_once, len(hashes) - first)):
                 if pixel_hash(chunk[place * size : (place + 1) * size]) != hashes[first + place].tobytes():
-                    raise DamagedError(f"image {first + place} has other pixels")
+                    raise DamagedError(f"image {first + place} has different pixels")
         if images.read(1):
             raise DamagedError("it is too long")
 
@@ -280,7 +280,7 @@ def _header_bytes(stream: Any, shape: tuple[int, ...]) -> int:
                 return int(stream.tell())
     except (ValueError, EOFError, SyntaxError, KeyError, TypeError, TokenError) as error:
         raise DamagedError("its header cannot be read") from error
-    raise DamagedError("its header is another one")
+    raise DamagedError("its header is different")
 
 
 def _file_hash(file: Path) -> str:

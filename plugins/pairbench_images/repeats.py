@@ -1,4 +1,4 @@
-"""Pairs that a list has more than once, and what it says of them."""
+"""Notes on pairs that are listed more than once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# A few repeated rows change no figure.
+# A few repeated rows do not affect results.
 MANY = 10
 
 
 def told_twice(usable: Usable, task: PairTask) -> list[str]:
-    """Notes on pairs that have two answers, and on one that is listed many times.
+    """Notes on pairs with contradictory answers, and on pairs that are listed many times.
 
-    For verification the order of the two images does not matter; pictures that are alike pixel for pixel are one.
+    For verification the order of the two images does not matter; identical pictures count as one.
     """
     import numpy as np
 
@@ -42,7 +42,7 @@ def told_twice(usable: Usable, task: PairTask) -> list[str]:
 
 
 def _contradictions(usable: Usable, of_row: NDArray[np.int64], answers: NDArray[np.generic], pairs: int) -> list[str]:
-    """A note where the same pair has different answers."""
+    """A note if the same pair has different answers."""
     import numpy as np
 
     least, largest = np.full(pairs, np.inf), np.full(pairs, -np.inf)

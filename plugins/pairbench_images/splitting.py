@@ -1,7 +1,7 @@
-"""Which split a pair goes to, so that no image and no group is in two.
+"""Assigns pairs to splits, so that no image and no group is in two splits.
 
-The order in which images are dealt to splits comes from the content of their files, so that it does not change when a
-list is sorted anew or grows, or images are scaled to another size.
+The order in which images are assigned to splits depends on the content of their files, so that it does not change when
+a list is sorted or extended, or images are scaled to another size.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2
 
 @dataclass(frozen=True)
 class Sharing:
-    """How pairs are dealt to splits where their list does not say.
+    """How pairs are assigned to splits if their list does not say.
 
-    validation, test: shares; None takes the default where the list has no split column, and otherwise the list's.
-    seed: another number, another split.
-    across: what becomes of pairs that would put an image into two splits.
+    validation, test: fractions; None means the default if the list has no split column, otherwise the list's splits.
+    seed: the seed of the random split.
+    across: what to do with pairs that would put an image into two splits.
     """
 
     validation: float | None
@@ -58,10 +58,10 @@ class Usable:
 
 
 def split_pairs(usable: Usable, sharing: Sharing) -> tuple[NDArray[np.int64], list[str]]:
-    """The number in SPLITS of each pair, -1 where it is left out; and what has to be told.
+    """The index in SPLITS of each pair, -1 if it is skipped; and notes to report.
 
     Raises:
-        DataError: a split would be empty, or an image would be in two; the message names the mend.
+        DataError: a split would be empty, or an image would be in two; the message says how to fix it.
     """
     table, notes = usable.table, list[str]()
     if table.split is not None:
@@ -77,7 +77,7 @@ def split_pairs(usable: Usable, sharing: Sharing) -> tuple[NDArray[np.int64], li
     lost = int((split < 0).sum())
     if lost:
         notes.append(
-            f"{table.source}: {lost} of {len(split)} pairs are left out because their images are in more than one "
+            f"{table.source}: {lost} of {len(split)} pairs are skipped because their images are in more than one "
             "split (dataset.across_splits=drop)"
         )
     _check_none_is_empty(split, usable, sharing)
@@ -95,7 +95,7 @@ def split_pairs(usable: Usable, sharing: Sharing) -> tuple[NDArray[np.int64], li
 
 
 def _carve(split: NDArray[np.int64], usable: Usable, part: int, share: float, sharing: Sharing) -> None:
-    """Move a share of the training pairs, and with them all that their images and groups link, to `part`."""
+    """Move a fraction of the training pairs, and all pairs linked by images or groups, to `part`."""
     import numpy as np
 
     train = np.flatnonzero(split == TRAIN)
@@ -107,7 +107,7 @@ def _carve(split: NDArray[np.int64], usable: Usable, part: int, share: float, sh
 
 
 def _by_component(usable: Usable, sharing: Sharing) -> NDArray[np.int64]:
-    """Whole components of linked images and groups, dealt to the splits."""
+    """Connected components of images and groups, assigned to the splits as a whole."""
     import numpy as np
 
     component = _components(usable)
@@ -122,14 +122,14 @@ def _by_component(usable: Usable, sharing: Sharing) -> NDArray[np.int64]:
         raise DataError(
             f"{usable.table.source}: no split keeps every image in one part, since {linked} link {largest} of "
             f"{len(split)} pairs, and the {SPLITS[short[0]]} split would have {counts[short[0]]}. Add a column "
-            f"'split', or set dataset.across_splits=drop, which deals out images one by one and leaves out the "
-            f"{len(split) - kept} pairs across."
+            f"'split', or set dataset.across_splits=drop, which assigns images one by one and skips the "
+            f"{len(split) - kept} pairs across splits."
         )
     return split
 
 
 def _one_by_one(usable: Usable, sharing: Sharing) -> NDArray[np.int64]:
-    """Images (or groups) dealt to the splits one by one; a pair whose images are in different ones gets -1."""
+    """Images (or groups) assigned to the splits one by one; a pair whose images are in different splits gets -1."""
     import numpy as np
 
     table = usable.table
@@ -152,7 +152,7 @@ def _one_by_one(usable: Usable, sharing: Sharing) -> NDArray[np.int64]:
 
 
 def _cut(count: int, sharing: Sharing) -> NDArray[np.int64]:
-    """The split of each of `count` things in a random order."""
+    """The split of each of `count` items in random order."""
     import numpy as np
 
     test = max(1, round(count * sharing.share(TEST)))
@@ -184,7 +184,7 @@ def _components(usable: Usable) -> NDArray[np.int64]:
 
 
 def _deal(component: NDArray[np.int64], usable: Usable, shares: tuple[float, ...], seed: int) -> NDArray[np.int64]:
-    """The part of each pair: components from large to small, each to the part that lacks the most pairs."""
+    """The part of each pair: components from large to small, each to the part that is missing the most pairs."""
     import numpy as np
 
     sizes = np.bincount(component)
@@ -212,10 +212,10 @@ def lots(digests: NDArray[np.uint8], seed: int) -> NDArray[np.uint64]:
 
 
 def _separate(split: NDArray[np.int64], usable: Usable, sharing: Sharing) -> None:
-    """Refuse or drop pairs with an image that another split has; the test pairs stay, then the validation pairs.
+    """Reject or drop pairs with an image of another split; test pairs have priority, then validation pairs.
 
     Raises:
-        DataError: there is such a pair, and it is not to be dropped.
+        DataError: there is such a pair, and `across` is not drop.
     """
     import numpy as np
 
@@ -234,7 +234,7 @@ def _separate(split: NDArray[np.int64], usable: Usable, sharing: Sharing) -> Non
 
 
 def _shared(split: NDArray[np.int64], usable: Usable, shared: NDArray[np.int64]) -> str:
-    """The first image that two splits share, in words, with the rows that name it."""
+    """Describes the first image that two splits share, with its rows."""
     import numpy as np
 
     marked = np.isin(usable.images, shared)
@@ -252,7 +252,7 @@ def _shared(split: NDArray[np.int64], usable: Usable, shared: NDArray[np.int64])
         what = f"{names[0]} is in two splits ({rows[0]}; {rows[1]})"
     else:
         what = f"{names[0]} ({rows[0]}) and {names[1]} ({rows[1]}) are the same picture in two splits"
-    return f"{table.source}: {what}. Mend the list, or leave such pairs out with dataset.across_splits=drop.{more}"
+    return f"{table.source}: {what}. Fix the list, or skip such pairs with dataset.across_splits=drop.{more}"
 
 
 def _check_none_is_empty(split: NDArray[np.int64], usable: Usable, sharing: Sharing) -> None:
@@ -261,10 +261,10 @@ def _check_none_is_empty(split: NDArray[np.int64], usable: Usable, sharing: Shar
         if (split == part).any():
             continue
         if table.split is not None and not (table.split == part).any():
-            mend = f"Add rows whose split is {name}"
+            fix = f"Add rows whose split is {name}"
             if part != TRAIN:
-                mend += f", or set dataset.{name}_share={sharing.share(part):g} to take them from the training pairs"
-            raise DataError(f"{table.source}: the {name} split is empty. {mend}.")
+                fix += f", or set dataset.{name}_share={sharing.share(part):g} to take them from the training pairs"
+            raise DataError(f"{table.source}: the {name} split is empty. {fix}.")
         raise DataError(
             f"{table.source}: the {name} split has no pair left of {len(split)}. Add pairs, or change "
             f"{'dataset.test_share' if part == TEST else 'dataset.validation_share'}."

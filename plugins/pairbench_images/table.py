@@ -1,4 +1,4 @@
-"""A list of pairs as arrays: which files, which rows of them each pair has, what is right, and which split it is in."""
+"""A list of pairs as arrays: the files, and the files, target and split of each pair."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Table:
     """N pairs over F files.
 
     source: the file that lists the pairs, for messages.
-    names: (F,) how the list calls each file.
-    paths: (F,) where each file is.
+    names: (F,) the name of each file in the list.
+    paths: (F,) the path of each file.
     pairs: (N, V) int64, places in `names`.
     target: (N,) int64 outcome, or float32 probability of outcome 1.
-    rows: (N,) int64, where the list has each pair, counted as a spreadsheet does: 1 is the header.
+    rows: (N,) int64, the row of each pair, counted as in a spreadsheet: 1 is the header.
     classes: (F,) int64, -1 where unknown.
-    split: (N,) int64 number in SPLITS, or None where the list does not say.
-    group: (N,) int64 number of the group, or None.
+    split: (N,) int64 index in SPLITS, or None if the list does not say.
+    group: (N,) int64 index of the group, or None.
     content: a digest of the list.
-    notes: what a reader of the results has to know.
-    counted: what `rows` counts, for messages; "" where the name of a file says enough.
+    notes: notes for readers of the results.
+    counted: what `rows` counts, for messages; "" if file names are enough.
     """
 
     source: str
@@ -50,11 +50,11 @@ class Table:
     counted: str = "row"
 
     def place(self, pair: int) -> str:
-        """Where the list has a pair, in words."""
+        """The place of a pair in the list, for messages."""
         return f"{self.counted} {self.rows[pair]}"
 
     def where(self, file: int) -> str:
-        """A file with the first row that names it, in words."""
+        """A file with its first row, for messages."""
         import numpy as np
 
         first = int(np.argmax((self.pairs == file).any(axis=1)))
@@ -67,7 +67,7 @@ def shown(name: str) -> str:
 
 
 def label_of(text: str, task: PairTask) -> float | None:
-    """The target that `text` writes: 0, 1, the name of an outcome, or for preference a share; None where it is none."""
+    """The target in `text`: 0, 1, the name of an outcome, or for preference a fraction; None if it is invalid."""
     named = text.strip().lower()
     if named in task.outcomes:
         return float(task.outcomes.index(named))
@@ -84,5 +84,5 @@ def labels_expected(task: PairTask) -> str:
     """What a label must be, in words."""
     names = " or ".join(task.outcomes)
     if task.kind == "preference":
-        return f"{names}, or the share of votes for the second, from 0 to 1"
+        return f"{names}, or the fraction of votes for the second, from 0 to 1"
     return f"0 or 1 ({names})"

@@ -13,7 +13,7 @@ from pairbench_report.losses import AuxClassification, CrossEntropy
 
 @pairbench.hookimpl
 def pairbench_components() -> list[type[pairbench.Component]]:
-    """The report's parts."""
+    """The components of the report."""
     return [
         MnistPairs,
         Mlp,

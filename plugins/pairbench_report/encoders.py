@@ -18,7 +18,7 @@ class Mlp(Encoder):
     """Fully connected layers with ReLU between them, over the flattened image.
 
     hidden: the width of each hidden layer.
-    embedding_dim: the size of the last layer, which has no ReLU; none makes the last hidden layer the embedding.
+    embedding_dim: the size of the last layer, which has no ReLU; none uses the last hidden layer as the embedding.
     bias: whether the layers have a bias.
     """
 
@@ -30,7 +30,7 @@ class Mlp(Encoder):
     @model_validator(mode="after")
     def _has_layers(self) -> Mlp:
         if not self.hidden and self.embedding_dim is None:
-            raise ValueError("hidden=[] and embedding_dim=none leave no layer. Set one of them.")
+            raise ValueError("hidden=[] and embedding_dim=none mean no layer at all. Set one of them.")
         return self
 
     def build(self, image_shape: ImageShape) -> nn.Module:
@@ -45,7 +45,7 @@ class Cnn(Encoder):
 
     channels: the channels of each convolution.
     kernel_size: the height and width of each kernel.
-    embedding_dim: the size of the linear layer; none makes the flattened features the embedding.
+    embedding_dim: the size of the linear layer; none uses the flattened features as the embedding.
     """
 
     name = "cnn"
@@ -59,12 +59,12 @@ class Cnn(Encoder):
 
         depth, smaller = len(self.channels), min(image_shape[1:])
         kernel = (smaller - 1) // max(depth, 1) + 1
-        mend = (
+        fix = (
             "fewer layers, such as encoder.channels=[8]"
             if self.kernel_size <= smaller
             else f"smaller kernels, such as encoder.kernel_size={kernel}"
         )
-        _check_size("cnn", image_shape, depth * (self.kernel_size - 1) + 1, mend)
+        _check_size("cnn", image_shape, depth * (self.kernel_size - 1) + 1, fix)
         return modules.cnn(image_shape, self.channels, self.kernel_size, self.embedding_dim)
 
 
@@ -90,8 +90,8 @@ class PooledCnn(Encoder):
         from pairbench_report import modules
 
         kernel = max(min(image_shape[1:]) - 3, 1)
-        mend = f"smaller kernels, such as encoder.kernel_size={kernel}"
-        _check_size("pooled_cnn", image_shape, self.kernel_size + 3, mend)
+        fix = f"smaller kernels, such as encoder.kernel_size={kernel}"
+        _check_size("pooled_cnn", image_shape, self.kernel_size + 3, fix)
         return modules.pooled_cnn(
             image_shape, self.channels, self.kernel_size, self.hidden, self.dropout, self.embedding_dim
         )
@@ -136,22 +136,22 @@ class DeepCnn(Encoder):
     def _layers_match(self) -> DeepCnn:
         depth = len(self.channels)
         if depth == 0:
-            raise ValueError("channels=[] leaves no convolution. Name at least one.")
+            raise ValueError("channels=[] means no convolution. Give at least one.")
         if len(self.dropout) not in (0, depth):
             raise ValueError(
-                f"dropout has {len(self.dropout)} numbers for {depth} convolutions. "
-                f"Set encoder.dropout to {depth} numbers, or to [] for none."
+                f"dropout has {len(self.dropout)} values for {depth} convolutions. "
+                f"Set encoder.dropout to {depth} values, or to [] for none."
             )
         if any(layer > depth for layer in self.batch_norm):
-            raise ValueError(f"batch_norm names a convolution after the last, {depth}. Set encoder.batch_norm=[].")
+            raise ValueError(f"batch_norm names a convolution, but there are only {depth}. Set encoder.batch_norm=[].")
         return self
 
     def build(self, image_shape: ImageShape) -> nn.Module:
         """C -> channels ... -> flatten -> embedding_dim."""
         from pairbench_report import modules
 
-        mend = "fewer layers, such as encoder.channels=[8] encoder.dropout=[] encoder.batch_norm=[]"
-        _check_size("deep_cnn", image_shape, 2 * len(self.channels) + 1, mend)
+        fix = "fewer layers, such as encoder.channels=[8] encoder.dropout=[] encoder.batch_norm=[]"
+        _check_size("deep_cnn", image_shape, 2 * len(self.channels) + 1, fix)
         return modules.deep_cnn(
             image_shape,
             self.channels,
@@ -161,10 +161,10 @@ class DeepCnn(Encoder):
         )
 
 
-def _check_size(name: str, image_shape: ImageShape, smallest: int, mend: str) -> None:
+def _check_size(name: str, image_shape: ImageShape, smallest: int, fix: str) -> None:
     _, height, width = image_shape
     if min(height, width) < smallest:
         raise MismatchError(
             f"encoder '{name}' needs images of at least {smallest}x{smallest} pixels, got {height}x{width}. "
-            f"Use larger images or {mend}."
+            f"Use larger images or {fix}."
         )

@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 class CrossEntropy(LossStrategy):
-    """The cross-entropy of the answer, and nothing else.
+    """Only the cross-entropy of the answer.
 
-    label_smoothing: the share of each target that is spread over all outcomes.
+    label_smoothing: the fraction of each target that is spread over all outcomes.
     """
 
     name = "cross_entropy"
     label_smoothing: Probability = 0.0
 
     def build(self, embedding_shape: tuple[int, int], task: PairTask) -> nn.Module:
-        """Reads the logits alone."""
+        """Uses only the logits."""
         from pairbench_report import modules
 
         return modules.CrossEntropy(self.label_smoothing)
@@ -30,8 +30,8 @@ class AuxClassification(LossStrategy):
     """Each image's class loss and the final loss, weighted and summed (report, equation 1).
 
     weights: one for each image, then one for the final loss.
-    classifier: none reads embeddings as class logits; linear puts a layer between.
-    label_smoothing: the share of each class target that is spread over all classes.
+    classifier: none uses embeddings as class logits; linear adds a layer.
+    label_smoothing: the fraction of each class target that is spread over all classes.
     """
 
     name = "aux"
@@ -41,7 +41,7 @@ class AuxClassification(LossStrategy):
     label_smoothing: Probability = 0.0
 
     def build(self, embedding_shape: tuple[int, int], task: PairTask) -> nn.Module:
-        """Reads the embeddings, the logits and the classes."""
+        """Uses the embeddings, the logits and the classes."""
         from torch import nn
 
         from pairbench_report import modules
@@ -49,7 +49,7 @@ class AuxClassification(LossStrategy):
         images, size = embedding_shape
         if task.num_classes is None:
             raise MismatchError(
-                "loss 'aux' learns the class of each image, and this dataset knows no classes. Use loss=cross_entropy."
+                "loss 'aux' learns the class of each image, but this dataset has no classes. Use loss=cross_entropy."
             )
         if images != task.views:
             raise MismatchError(
@@ -65,7 +65,7 @@ class AuxClassification(LossStrategy):
             return modules.AuxClassification(self.weights, nn.Linear(size, task.num_classes), self.label_smoothing)
         if size != task.num_classes:
             raise MismatchError(
-                f"loss 'aux' reads each embedding as class logits, so its size must be {task.num_classes}, "
+                f"loss 'aux' uses each embedding as class logits, so its size must be {task.num_classes}, "
                 f"the number of classes, got {size}. "
                 f"Set encoder.embedding_dim={task.num_classes} or loss.classifier=linear."
             )

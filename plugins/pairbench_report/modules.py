@@ -1,4 +1,4 @@
-"""The report's networks; imported only when one is built."""
+"""The report's networks; imported only to build one."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def deep_cnn(
 
 
 class ElmanRnn(nn.Module):
-    """(N, C, H, W) -> (N, D), reading the H rows one after the other."""
+    """(N, C, H, W) -> (N, D), processing the H rows in sequence."""
 
     def __init__(self, image_shape: ImageShape, hidden: int, embedding_dim: int, bias: bool) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ def answer_loss(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) ->
 
 
 def _class_loss(logits: Tensor, classes: Tensor, label_smoothing: float) -> Tensor:
-    """The mean over images of known class; zero where none is known, since a mean over nothing would be NaN."""
+    """The mean over images of known class; zero if none is known, since the mean of nothing would be NaN."""
     total = nn.functional.cross_entropy(
         logits, classes, ignore_index=-1, reduction="sum", label_smoothing=label_smoothing
     )

@@ -8,7 +8,7 @@ from pairbench_similarity import heads, losses, metric
 
 @pairbench.hookimpl
 def pairbench_components() -> list[type[pairbench.Component]]:
-    """The parts of this plugin."""
+    """The components of this plugin."""
     return [
         heads.Cosine,
         heads.Distance,

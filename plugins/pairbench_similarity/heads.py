@@ -1,4 +1,4 @@
-"""Heads that measure how alike embeddings are, as recipes."""
+"""Heads that measure the similarity of embeddings, as recipes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 class Cosine(ComparisonHead):
-    """The cosine of two embeddings, read as an answer by a learnt scale and threshold.
+    """The cosine of two embeddings, turned into logits by a learnt scale and threshold.
 
-    scale: the factor from cosine to logit that training starts from.
+    scale: the initial factor from cosine to logit.
     """
 
     name = "cosine"
     scale: PositiveFloat = 5.0
 
     def build(self, embedding_shape: tuple[int, int], task: PairTask) -> nn.Module:
-        """M x D -> 2, the same for both orders of a pair."""
+        """M x D -> 2, independent of the order of a pair."""
         from pairbench_similarity import modules
 
         check("head 'cosine'", embedding_shape, task)
@@ -28,10 +28,10 @@ class Cosine(ComparisonHead):
 
 
 class Distance(ComparisonHead):
-    """The Euclidean distance of two embeddings, read as an answer by a learnt scale and threshold.
+    """The Euclidean distance of two embeddings, turned into logits by a learnt scale and threshold.
 
-    scale: the factor from distance to logit that training starts from.
-    threshold: the distance at which training starts to say different.
+    scale: the initial factor from distance to logit.
+    threshold: the initial distance above which the answer is different.
     """
 
     name = "distance"
@@ -39,7 +39,7 @@ class Distance(ComparisonHead):
     threshold: PositiveFloat = 1.0
 
     def build(self, embedding_shape: tuple[int, int], task: PairTask) -> nn.Module:
-        """M x D -> 2, the same for both orders of a pair."""
+        """M x D -> 2, independent of the order of a pair."""
         from pairbench_similarity import modules
 
         check("head 'distance'", embedding_shape, task)
@@ -52,7 +52,7 @@ class AbsoluteDifference(ComparisonHead):
     name = "absolute_difference"
 
     def build(self, embedding_shape: tuple[int, int], task: PairTask) -> nn.Module:
-        """M x D -> 2, the same for both orders of a pair."""
+        """M x D -> 2, independent of the order of a pair."""
         from pairbench_similarity import modules
 
         check("head 'absolute_difference'", embedding_shape, task)
@@ -60,14 +60,14 @@ class AbsoluteDifference(ComparisonHead):
 
 
 def check(what: str, embedding_shape: tuple[int, int], task: PairTask) -> None:
-    """Refuse a task or a pairing in which no two embeddings can be held against each other.
+    """Reject a task or a pairing in which two embeddings cannot be compared symmetrically.
 
     Raises:
         MismatchError: the task is ordering, or the images share one embedding.
     """
     if task.kind == "ordering":
         raise MismatchError(
-            f"{what} cannot tell which image is first, and task 'ordering' asks that. Use head=concat_mlp and "
+            f"{what} is symmetric in its images, but task 'ordering' depends on their order. Use head=concat_mlp and "
             "loss=cross_entropy, or a dataset of verification or preference."
         )
     if embedding_shape[0] != task.views:
@@ -76,4 +76,6 @@ def check(what: str, embedding_shape: tuple[int, int], task: PairTask) -> None:
             "Use pairing=siamese or pairing=pseudo_siamese."
         )
     if len(task.outcomes) != 2:
-        raise MismatchError(f"{what} gives two logits, and the task has {len(task.outcomes)} outcomes. Use concat_mlp.")
+        raise MismatchError(
+            f"{what} returns two logits, but the task has {len(task.outcomes)} outcomes. Use concat_mlp."
+        )

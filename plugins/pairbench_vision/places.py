@@ -1,4 +1,4 @@
-"""Where torchvision's sets lie, and how their image files become pixels."""
+"""Folders of torchvision's datasets, and the conversion of their image files to pixels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def folder_of(root: str | None) -> Path:
 
 @contextlib.contextmanager
 def nothing_left(*places: Path) -> Generator[None]:
-    """Where the block fails, remove those of `places` that it made and left empty."""
+    """If the block fails, remove those of `places` that it created and left empty."""
     made = [place for place in places if not place.exists()]
     try:
         yield
@@ -37,7 +37,7 @@ def decoded(files: Sequence[str | Path], size: int, channels: int) -> Tensor:
     """The images (P, C, size, size) uint8 of `files`, gray or colour, resized.
 
     Raises:
-        DataError: a file cannot be read; it is named.
+        DataError: a file cannot be read; the message names it.
     """
     import numpy as np
     import torch
@@ -50,7 +50,7 @@ def decoded(files: Sequence[str | Path], size: int, channels: int) -> Tensor:
                 image = opened.convert("RGB" if channels == 3 else "L").resize((size, size), Image.Resampling.BILINEAR)
         except Exception as error:
             raise DataError(
-                f"image {file} cannot be read ({type(error).__name__}). Mend or replace the file."
+                f"image {file} cannot be read ({type(error).__name__}). Fix or replace the file."
             ) from error
         pixels = torch.from_numpy(np.array(image))
         images[row] = pixels.permute(2, 0, 1) if channels == 3 else pixels.unsqueeze(0)

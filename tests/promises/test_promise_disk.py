@@ -62,7 +62,7 @@ def test_a_file_size_limit_stops_in_one_line_and_the_resumed_run_completes(
     pairbench.run(*WORDS, "train.rounds=4", store=store, workers=0, timing=False)
     before, more = attack.finished(store), (*WORDS, "train.rounds=4", "train.seed=1")
     done = limited(tmp_path, "size", 1000, "run", *more, "--no-timing", "--store", store, "--workers", 0)
-    check_one_line(done, "File too large", "finished rounds are kept")
+    check_one_line(done, "File too large", "finished rounds are not lost")
     assert attack.finished(store) == before
     assert list(store.rglob(".*")) == []
     pairbench.run(*more, store=store, workers=0, timing=False)
@@ -109,7 +109,7 @@ def test_a_full_disk_during_training_keeps_what_was_told_and_the_resumed_run_com
 
     with monkeypatch.context() as disk:
         disk.setattr(os, "fsync", full)
-        with pytest.raises(pairbench.StoreError, match=r"No space left on device\. Mend that"):
+        with pytest.raises(pairbench.StoreError, match=r"No space left on device\. Fix that"):
             pairbench.run(*words, store=tmp_path, workers=0, timing=False, display=Display())
     kept = sorted(record["round"] for record in Store(tmp_path).read().records)
     assert 0 < len(kept) < 6

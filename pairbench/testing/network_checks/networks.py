@@ -1,4 +1,4 @@
-"""Checks of the module that a recipe builds: seeds, gradients, stacking, saving, and examples that stand alone."""
+"""Checks of the module that a recipe builds: seeds, gradients, stacking, saving, and independence of examples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEPS = 6
 
 @isolated
 def examples_do_not_depend_on_neighbours(recipe: Component) -> None:
-    """In eval mode a batch gives what its examples give one by one."""
+    """In eval mode a batch gives the same outputs as its examples one by one."""
     probe = served(recipe)
     module, inputs = probe.build(0).eval(), probe.inputs(EXAMPLES, 1)
     with torch.no_grad():
@@ -31,52 +31,52 @@ def examples_do_not_depend_on_neighbours(recipe: Component) -> None:
         alone = [probe.call(module, tuple(part[n : n + 1] for part in inputs)) for n in range(EXAMPLES)]
     if not _close(together, again):
         raise broken(
-            "in eval mode one input gives two different answers",
-            "Use nn.Dropout, or pass training=self.training to functional dropout; draw nothing at random in eval mode",
+            "in eval mode the same input gives two different outputs",
+            "Use nn.Dropout, or pass training=self.training to functional dropout; use no random numbers in eval mode",
         )
     if not _close(together, torch.cat(alone)):
         raise broken(
-            f"in eval mode an example's answer changes by up to {_gap(together, torch.cat(alone)):.2g} "
-            "with the examples beside it",
-            "Take no statistics over the batch in eval mode, and keep examples apart in reshapes",
+            f"in eval mode an example's output changes by up to {_gap(together, torch.cat(alone)):.2g} "
+            "with the other examples in the batch",
+            "Compute no batch statistics in eval mode, and do not mix examples in reshapes",
         )
 
 
 @isolated
 def equal_seeds_give_equal_weights(recipe: Component) -> None:
-    """torch.manual_seed decides every weight."""
+    """torch.manual_seed determines every weight."""
     probe = served(recipe)
     first, second = probe.build(1).state_dict(), probe.build(1).state_dict()
     for name, weight in first.items():
         if name not in second or not _equal(weight, second[name]):
             raise broken(
                 f"'{name}' differs between two modules that were built after the same torch.manual_seed",
-                "Draw weights from torch's global generator alone, not from random, numpy or the clock",
+                "Draw weights only from torch's global generator, not from random, numpy or the clock",
             )
 
 
 @isolated
 def different_seeds_give_different_weights(recipe: Component) -> None:
-    """Another seed gives other weights, where there is a trainable matrix at all; a lone scale may start at one."""
+    """Different seeds give different weights, if there is a trainable matrix; a single scale may start at one."""
     probe = served(recipe)
     first, second = probe.build(1), probe.build(2)
     others = dict(second.named_parameters())
     drawn = {name: weight for name, weight in _trainable(first).items() if weight.ndim >= 2}
     if drawn and all(_equal(weight, others[name]) for name, weight in drawn.items()):
         raise broken(
-            "all weights are the same for two different seeds, so that rounds are no repeats",
+            "all weights are the same for two different seeds, so rounds would not be independent",
             "Do not seed torch inside build, and do not fill every weight with a constant",
         )
 
 
 @isolated
 def gradients_reach_every_parameter(recipe: Component) -> None:
-    """In a few steps every trainable parameter has had a gradient other than zero; a loss passes one on as well."""
+    """Within a few steps every trainable parameter gets a non-zero gradient; a loss also passes one to its inputs."""
     probe = served(recipe)
     module = probe.build(0)
     parameters = _trainable(module)
     missing, reached = set(parameters), False
-    # Several steps, since layers after a weight that starts at zero get their first gradient in the second.
+    # Several steps, since a weight that starts at zero blocks the gradient of others in the first.
     for step in range(STEPS):
         inputs = _differentiable(probe, probe.inputs(8, step), grad=True)
         module.zero_grad(set_to_none=True)
@@ -88,7 +88,8 @@ def gradients_reach_every_parameter(recipe: Component) -> None:
             gradient = parameter.grad
             if gradient is not None and not bool(gradient.isfinite().all()):
                 raise broken(
-                    f"the gradient of '{name}' is not finite", "Bound what is divided by, rooted or exponentiated"
+                    f"the gradient of '{name}' is not finite",
+                    "Bound divisors and the arguments of roots and exponentials",
                 )
             if gradient is not None and bool(gradient.any()):
                 missing.discard(name)
@@ -116,7 +117,7 @@ def stacked_rounds_equal_separate_ones(recipe: Component) -> None:
         separate = [_alone(probe, module, _widened(probe, part)) for module, part in zip(wide, inputs, strict=True)]
         modules, inputs = wide, [_widened(probe, part) for part in inputs]
     except RuntimeError:
-        # A module that makes float32 tensors of its own is compared in float32.
+        # A module that creates float32 tensors itself is compared in float32.
         separate = [_alone(probe, module, part) for module, part in zip(modules, inputs, strict=True)]
     try:
         outputs, gradients = _together(probe, modules, inputs)
@@ -124,19 +125,19 @@ def stacked_rounds_equal_separate_ones(recipe: Component) -> None:
         reason = one_line(error)[:160]
         raise broken(
             f"its rounds cannot be stacked with torch.func.vmap ({type(error).__name__}: {reason})",
-            "Avoid .item(), branches on values, assignments to buffers, and classes that build makes anew; or say that "
+            "Avoid .item(), branches on values, assignments to buffers, and classes defined in build; or declare that "
             "it trains one round after the other: expected_failures={'stacked_rounds_equal_separate_ones': 'why'}",
         ) from error
     for number, (output, found) in enumerate(separate):
         if not _close(output, outputs[number]):
             raise broken(
-                f"stacked, round {number} answers otherwise than alone, by up to {_gap(output, outputs[number]):.2g}",
+                f"stacked, round {number} differs from a separate one by up to {_gap(output, outputs[number]):.2g}",
                 "Keep everything that differs between rounds in parameters and buffers",
             )
         for name, gradient in found.items():
             if not _close(gradient, gradients[name][number]):
                 raise broken(
-                    f"stacked, the gradient of '{name}' in round {number} is another than alone",
+                    f"stacked, the gradient of '{name}' in round {number} differs from a separate one",
                     "Keep everything that differs between rounds in parameters and buffers",
                 )
 
@@ -162,14 +163,14 @@ def saved_weights_give_equal_outputs(recipe: Component) -> None:
     except RuntimeError as error:
         reason = one_line(error)[:160]
         raise broken(
-            f"another module refuses its state_dict: {reason}", "Make the same layers in every build"
+            f"another module rejects its state_dict: {reason}", "Create the same layers in every build"
         ) from error
     with torch.no_grad():
         found = probe.call(other.eval(), inputs)
     if not _close(wanted, found):
         raise broken(
-            "a module that loads its weights answers otherwise",
-            "Keep every tensor that decides the output in a parameter or a persistent buffer",
+            "a module that loads its weights gives different outputs",
+            "Store every tensor that affects the output in a parameter or a persistent buffer",
         )
 
 
@@ -178,7 +179,7 @@ def _trainable(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _differentiable(probe: Probe, inputs: tuple[Tensor, ...], *, grad: bool) -> tuple[Tensor, ...]:
-    """The inputs as leaves, those that a gradient may reach marked so."""
+    """The inputs as leaves; those that may get a gradient require it."""
     return tuple(part.detach().requires_grad_(grad and n < probe.floats) for n, part in enumerate(inputs))
 
 
@@ -190,7 +191,7 @@ def _objective(output: Tensor, seed: int) -> Tensor:
     """A scalar whose gradient reaches every number of `output`; a loss is a scalar already."""
     if output.ndim == 0:
         return output
-    # No random numbers here: under vmap each round would draw its own.
+    # No random numbers here: under vmap each round would draw different ones.
     weights = (torch.arange(output.numel(), dtype=output.dtype) + seed).cos()
     return (output * weights.view(output.shape)).sum()
 
@@ -230,12 +231,12 @@ def _together(
             output = probe.call(forward, (*floats, *parts[probe.floats :]))
             return _objective(output, 0), output
 
-        # Under `grad` recurrent layers come apart into operations that vmap can batch.
+        # Under `grad` recurrent layers are decomposed into operations that vmap can batch.
         (gradients, _), output = torch.func.grad(value, argnums=(0, 1), has_aux=True)(weights, parts[: probe.floats])
         return gradients, output
 
     with warnings.catch_warnings():
-        # That an operation is batched by a slow loop is no fault.
+        # Batching an operation with a slow loop is allowed.
         warnings.simplefilter("ignore")
         gradients, outputs = torch.func.vmap(one, randomness="different")(parameters, buffers, *stacked)
     return outputs.detach(), {name: gradient.detach() for name, gradient in gradients.items()}
@@ -252,7 +253,7 @@ def _gap(first: Tensor, second: Tensor) -> float:
 
 
 def _close(first: Tensor, second: Tensor) -> bool:
-    """Whether the two agree up to rounding, against the largest number in them."""
+    """Whether the two agree up to rounding, relative to the largest value."""
     if first.shape != second.shape:
         return False
     tolerance = 1e-7 if first.dtype == torch.float64 and second.dtype == torch.float64 else 1e-4

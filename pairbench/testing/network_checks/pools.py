@@ -18,7 +18,7 @@ PARTS = ("images", "pairs", "target", "classes")
 
 
 def task_is_well_formed(recipe: PairDataset) -> None:
-    """The task is a PairTask whose fields fit together, and is the same each time."""
+    """The task is a PairTask with consistent fields, and is the same each time."""
     task = recipe.task
     if not isinstance(task, PairTask):
         raise broken(f"task is {type(task).__name__}", "Return a pairbench.PairTask from the property `task`")
@@ -33,13 +33,13 @@ def task_is_well_formed(recipe: PairDataset) -> None:
     if task.views != views:
         raise broken(f"task.views is {task.views} for {task.kind}", f"Set views={views}")
     if task.num_classes is not None and task.num_classes < 1:
-        raise broken(f"task.num_classes is {task.num_classes}", "Use None where images have no class")
+        raise broken(f"task.num_classes is {task.num_classes}", "Use None if images have no class")
     if recipe.task != task:
-        raise broken("task is another each time", "Make it from the options alone")
+        raise broken("task is different each time", "Derive it only from the options")
 
 
 def loading_is_deterministic(recipe: PairDataset) -> None:
-    """Loaded twice, from different states of the global random numbers, every split is the same."""
+    """Loaded twice, with different states of the global random generators, every split is the same."""
     with torch.random.fork_rng(devices=[]):
         for split in SPLITS:
             torch.manual_seed(1)
@@ -50,7 +50,7 @@ def loading_is_deterministic(recipe: PairDataset) -> None:
                 if not torch.equal(getattr(first, part), getattr(second, part)):
                     raise broken(
                         f"the {part} of the {split} split differ between two loads with equal arguments",
-                        "Draw from a torch.Generator that is seeded from split, seed and round, not from a global one",
+                        "Draw from a torch.Generator seeded with split, seed and round, not from a global one",
                     )
 
 
@@ -65,7 +65,7 @@ def rounds_do_not_depend_on_their_number(recipe: PairDataset) -> None:
             if not torch.equal(first, second):
                 raise broken(
                     f"the {what} of round 0 of the {split} split change when more rounds are loaded",
-                    "Give each round a generator of its own, seeded from split, seed and the round's number",
+                    "Give each round its own generator, seeded with split, seed and round index",
                 )
 
 
@@ -79,20 +79,20 @@ def pools_keep_their_promises(recipe: PairDataset) -> None:
     }
     for split, pool in _pools(recipe).items():
         if not isinstance(pool, PairPool):
-            raise broken(f"load gave {type(pool).__name__}", "Return a pairbench.PairPool")
+            raise broken(f"load returned {type(pool).__name__}", "Return a pairbench.PairPool")
         for part, types in wanted.items():
             tensor: Any = getattr(pool, part)
             if not isinstance(tensor, torch.Tensor) or tensor.dtype not in types:
                 got = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
-                raise broken(f"{part} of the {split} split is {got}", f"Give {' or '.join(map(str, types))}")
+                raise broken(f"{part} of the {split} split is {got}", f"Return {' or '.join(map(str, types))}")
         try:
             check_pool(pool, recipe.task, ROUNDS, recipe.name)
         except DataError as error:
-            raise broken(f"{split} split: {str(error).rstrip('.')}", "Give what PairPool promises") from error
+            raise broken(f"{split} split: {str(error).rstrip('.')}", "Return what PairPool requires") from error
 
 
 def splits_share_no_image(recipe: PairDataset) -> None:
-    """No image of one split is, pixel for pixel, in another."""
+    """No image of one split is also, pixel for pixel, in another."""
     shared = shared_images({str(split): pool for split, pool in _pools(recipe).items()})
     if shared:
         raise broken(shared, "Split the images first, and draw the pairs of each split from its own images")
@@ -103,7 +103,7 @@ def _pools(recipe: PairDataset) -> dict[Split, PairPool]:
 
 
 class _Once:
-    """A recipe as the key of a cache; even one that cannot be hashed, since that is the fault of another rule."""
+    """A recipe as a cache key, even one that cannot be hashed, which another rule reports."""
 
     def __init__(self, recipe: PairDataset) -> None:
         self.recipe = recipe

@@ -1,4 +1,4 @@
-"""What the checks feed to a module: images, embeddings, tasks and answers, small and drawn from a seed."""
+"""Inputs of the checks: small random images, embeddings, tasks and answers, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from pairbench.plugin.components import (
 )
 from pairbench.testing.kit import broken
 
-# Gray and colour, even and odd, two gray images stacked, and one too small for most.
+# Gray and colour, even and odd sizes, two gray images stacked, and a size too small for most.
 IMAGE_SHAPES: tuple[ImageShape, ...] = ((1, 14, 14), (3, 14, 14), (1, 28, 28), (3, 32, 32), (2, 28, 21), (1, 3, 3))
-# For backbones that take nothing smaller.
+# For backbones that require larger images.
 LARGE_SHAPES: tuple[ImageShape, ...] = ((3, 64, 64), (3, 224, 224))
 
 ORDERING = PairTask("ordering", (1, 14, 14), ("greater", "at_most"), 2, 10)
@@ -51,16 +51,16 @@ Recipe = TypeVar("Recipe", bound=Component)
 
 
 class Probe(ABC):
-    """A component in one situation that it serves: builds its module, makes inputs, and reads its output.
+    """A component in one supported situation: builds its module, creates inputs, and reads its output.
 
-    floats: how many of the inputs, from the first on, are images, embeddings or logits that a gradient may reach.
+    floats: how many of the first inputs are images, embeddings or logits that may get a gradient.
     """
 
     floats = 1
 
     @abstractmethod
     def build(self, seed: int) -> nn.Module:
-        """A module, its weights drawn from `seed`, in training mode; lazy layers have seen their shape."""
+        """A module, its weights drawn from `seed`, in training mode; lazy layers are initialised."""
 
     @abstractmethod
     def inputs(self, examples: int, seed: int) -> tuple[Tensor, ...]:
@@ -68,18 +68,18 @@ class Probe(ABC):
 
     @abstractmethod
     def call(self, module: Call, inputs: tuple[Tensor, ...]) -> Tensor:
-        """What `module` gives for `inputs`, as one tensor."""
+        """The output of `module` for `inputs`, as one tensor."""
 
 
 @dataclass(frozen=True)
 class EncoderProbe(Probe):
-    """An encoder before images of one shape."""
+    """An encoder with images of one shape."""
 
     recipe: Encoder
     shape: ImageShape
 
     def build(self, seed: int) -> nn.Module:
-        """The encoder, shown one example of zeros as the core does."""
+        """The encoder, after one example of zeros, as in the core."""
         torch.manual_seed(seed)
         module = self.recipe.build(self.shape).eval()
         with torch.no_grad():
@@ -98,14 +98,14 @@ class EncoderProbe(Probe):
 
 @dataclass(frozen=True)
 class HeadProbe(Probe):
-    """A head before embeddings of one shape."""
+    """A head with embeddings of one shape."""
 
     recipe: ComparisonHead
     shape: EmbeddingShape
     task: PairTask
 
     def build(self, seed: int) -> nn.Module:
-        """The head, shown one example of zeros."""
+        """The head, after one example of zeros."""
         torch.manual_seed(seed)
         module = self.recipe.build(self.shape, self.task).eval()
         with torch.no_grad():
@@ -124,7 +124,7 @@ class HeadProbe(Probe):
 
 @dataclass(frozen=True)
 class LossProbe(Probe):
-    """A loss before answers of one shape."""
+    """A loss with answers of one shape."""
 
     recipe: LossStrategy
     shape: EmbeddingShape
@@ -132,7 +132,7 @@ class LossProbe(Probe):
     floats = 3
 
     def build(self, seed: int) -> nn.Module:
-        """The loss, shown one batch."""
+        """The loss, after one batch."""
         torch.manual_seed(seed)
         module = self.recipe.build(self.shape, self.task)
         with torch.no_grad():
@@ -163,7 +163,7 @@ class LossProbe(Probe):
 
 
 def isolated(check: Callable[[Recipe], None]) -> Callable[[Recipe], None]:
-    """The check on one thread, which is faster for nets this small, leaving torch's random numbers as they were."""
+    """The check on one thread, which is faster for small networks; torch's random state is restored afterwards."""
 
     @functools.wraps(check)
     def alone(recipe: Recipe) -> None:
@@ -180,7 +180,7 @@ def isolated(check: Callable[[Recipe], None]) -> Callable[[Recipe], None]:
 
 
 def probes(recipe: Component) -> Iterator[Probe]:
-    """The situations that `recipe` is put into; it may refuse some of them with MismatchError."""
+    """The situations to check `recipe` in; it may reject some of them with MismatchError."""
     match recipe:
         case Encoder():
             yield from (EncoderProbe(recipe, shape) for shape in IMAGE_SHAPES)
@@ -194,7 +194,7 @@ def served(recipe: Component) -> Probe:
     """The first situation that `recipe` can be built for.
 
     Raises:
-        ConformanceError: it refuses them all.
+        ConformanceError: it rejects them all.
     """
     large = [EncoderProbe(recipe, shape) for shape in LARGE_SHAPES] if isinstance(recipe, Encoder) else []
     reason, crash = "", None
@@ -209,9 +209,7 @@ def served(recipe: Component) -> Probe:
             return probe
     if crash is not None:
         raise crash
-    raise broken(
-        f"build refuses every shape and task that it is asked for, the first with: {reason}", "Serve at least one"
-    )
+    raise broken(f"build rejects every shape and task that was tried, the first with: {reason}", "Support at least one")
 
 
 def _generator(seed: int) -> torch.Generator:

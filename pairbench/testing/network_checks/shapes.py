@@ -1,4 +1,4 @@
-"""Checks of what an encoder, a head and a loss give: shapes, types, finite numbers, and a truth that costs less."""
+"""Checks of the outputs of an encoder, a head and a loss: shapes, types, finite values, and the sign of the loss."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SURE = 10.0
 
 @isolated
 def embeddings_have_their_shape(recipe: Encoder) -> None:
-    """(N, C, H, W) -> (N, D) float32 and finite, for every shape that build does not refuse with MismatchError."""
+    """(N, C, H, W) -> (N, D) float32 and finite, for every shape that build does not reject with MismatchError."""
     served(recipe)
     for probe in probes(recipe):
         assert isinstance(probe, EncoderProbe)
@@ -36,7 +36,7 @@ def embeddings_have_their_shape(recipe: Encoder) -> None:
 
 @isolated
 def logits_have_their_shape(recipe: ComparisonHead) -> None:
-    """(N, M, D) -> (N, O) float32 and finite, for every shape and task that build does not refuse."""
+    """(N, M, D) -> (N, O) float32 and finite, for every shape and task that build does not reject."""
     served(recipe)
     for probe in probes(recipe):
         assert isinstance(probe, HeadProbe)
@@ -47,13 +47,13 @@ def logits_have_their_shape(recipe: ComparisonHead) -> None:
         logits = _output(probe, module, what)
         wanted = (EXAMPLES, len(probe.task.outcomes))
         if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
-            raise broken(f"{what} became {_got(logits)}, not {wanted}", "Give one logit for each of task.outcomes")
+            raise broken(f"{what} became {_got(logits)}, not {wanted}", "Return one logit for each of task.outcomes")
         _refuse_numbers(logits, f"the logits of {what}")
 
 
 @isolated
 def total_and_terms_have_their_shape(recipe: LossStrategy) -> None:
-    """A finite scalar and a dictionary of named finite scalars, with hard and soft targets and unknown classes too."""
+    """A finite scalar and a dictionary of named finite scalars, also with soft targets and unknown classes."""
     served(recipe)
     for probe, module in _modules(recipe):
         for name, inputs in _batches(probe):
@@ -67,7 +67,7 @@ def total_and_terms_have_their_shape(recipe: LossStrategy) -> None:
 
 @isolated
 def class_logits_have_their_shape(recipe: LossStrategy) -> None:
-    """(N, M, D) -> (N, M, K) where the loss supervises classes, and MismatchError where a task has none."""
+    """(N, M, D) -> (N, M, K) if the loss supervises classes, and MismatchError if a task has none."""
     if not recipe.supervises_classes:
         return
     served(recipe)
@@ -75,24 +75,24 @@ def class_logits_have_their_shape(recipe: LossStrategy) -> None:
         classes = probe.task.num_classes
         if classes is None:
             raise broken(
-                "it supervises classes, and builds for a task that has none",
-                "Raise MismatchError in build where task.num_classes is None",
+                "it supervises classes, but builds for a task without classes",
+                "Raise MismatchError in build if task.num_classes is None",
             )
         read = getattr(module, "class_logits", None)
         if read is None:
             raise broken(
-                "supervises_classes is True, and its module has no method class_logits",
+                "supervises_classes is True, but its module has no method class_logits",
                 "Add class_logits(embeddings), (N, M, D) -> (N, M, K), or set supervises_classes = False",
             )
         logits = read(torch.randn(EXAMPLES, *probe.shape))
         wanted = (EXAMPLES, probe.shape[0], classes)
         if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
-            raise broken(f"class_logits gave {_got(logits)}, not {wanted}", "Give K logits for each embedding")
+            raise broken(f"class_logits returned {_got(logits)}, not {wanted}", "Return K logits for each embedding")
 
 
 @isolated
 def a_right_answer_costs_less(recipe: LossStrategy) -> None:
-    """Sure and right costs less than sure and wrong; a loss that reads embeddings alone is asked about those."""
+    """Confident correct answers have a lower loss than confident wrong ones, given as logits or as embeddings."""
     served(recipe)
     for probe, module in _modules(recipe):
         right_logits, right_embeddings, wrong_logits, wrong_embeddings, target, classes = _truth(probe)
@@ -104,13 +104,13 @@ def a_right_answer_costs_less(recipe: LossStrategy) -> None:
                 wrong = probe.call(module, (wrong_logits, wrong_embeddings, images, target, classes))
         if not bool(right < wrong):
             raise broken(
-                f"right answers to a {_asked(probe.task)} task cost {float(right):.4g}, wrong ones {float(wrong):.4g}",
+                f"a {_asked(probe.task)} task: loss {float(right):.4g} if correct, {float(wrong):.4g} if wrong",
                 "Check the sign, and that logit o scores outcome o",
             )
 
 
 def _built(probe: Probe, what: str) -> nn.Module | None:
-    """The module for the situation of `probe`; None where build refuses it as it should."""
+    """The module for the situation of `probe`; None if build rejects it with MismatchError."""
     try:
         return probe.build(0)
     except MismatchError:
@@ -130,12 +130,12 @@ def _output(probe: Probe, module: nn.Module, what: str) -> Any:
 def _raised(what: str, error: Exception) -> ConformanceError:
     return broken(
         f"{what} raised {type(error).__name__}: {one_line(error)[:200]}",
-        "Serve them, or raise MismatchError in build and name the mend",
+        "Support them, or raise MismatchError in build and say how to fix it",
     )
 
 
 def _modules(recipe: LossStrategy) -> Iterator[tuple[LossProbe, nn.Module]]:
-    """Each situation that the loss serves, with a module for it."""
+    """Each situation that the loss supports, with a module for it."""
     for probe in probes(recipe):
         assert isinstance(probe, LossProbe)
         module = _built(probe, f"embeddings {probe.shape} of a {_asked(probe.task)} task")
@@ -151,16 +151,16 @@ def _batches(probe: LossProbe) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
     if probe.task.num_classes:
         unknown = torch.full_like(classes, -1)
         yield "with one unknown class", (logits, embeddings, images, target, classes.index_fill(0, torch.tensor(0), -1))
-        yield "with unknown classes alone", (logits, embeddings, images, target, unknown)
+        yield "with only unknown classes", (logits, embeddings, images, target, unknown)
 
 
 def _truth(probe: LossProbe) -> tuple[Tensor, ...]:
-    """Right and wrong logits and embeddings, the targets and the classes; an embedding points to its image's class."""
+    """Correct and wrong logits and embeddings, targets and classes; an embedding points towards its class."""
     task, (count, size) = probe.task, probe.shape
     first, second = torch.tensor([0, 1, 2, 3]), torch.tensor([1, 0, 2, 3])
     other = (first + 1) % 4
     if task.kind == "preference":
-        # Reference, first and second candidate; the one that shows what the reference shows is the answer.
+        # Reference, first and second candidate; the candidate with the reference's class is the answer.
         target = torch.tensor([0, 1, 0, 1])
         nearer, farther = torch.where(target == 0, first, other), torch.where(target == 0, other, first)
         views, swapped = torch.stack([first, nearer, farther], 1), torch.stack([first, farther, nearer], 1)
@@ -178,16 +178,16 @@ def _truth(probe: LossProbe) -> tuple[Tensor, ...]:
 
 def _refuse_outcome(outcome: Any, what: str) -> None:
     if not isinstance(outcome, tuple) or len(outcome) != 2 or not isinstance(outcome[1], dict):
-        raise broken(f"{what} gave {_got(outcome)}", "Return the total and a dictionary of named terms")
+        raise broken(f"{what} returned {_got(outcome)}", "Return the total and a dictionary of named terms")
     total, terms = outcome
     if not isinstance(total, Tensor) or total.ndim != 0:
-        raise broken(f"{what} gave a total of {_got(total)}", "Return a scalar: take the mean over the batch")
+        raise broken(f"{what} returned a total of {_got(total)}", "Return a scalar: take the mean over the batch")
     if not terms or not all(isinstance(name, str) and name for name in terms):
-        raise broken(f"{what} gave the terms {list(terms)}", "Name at least one term, unweighted")
+        raise broken(f"{what} returned the terms {list(terms)}", "Name at least one term, unweighted")
     for name, term in terms.items():
         if not isinstance(term, Tensor) or term.ndim != 0:
             raise broken(
-                f"{what} gave the term '{name}' as {_got(term)}", "Return a scalar: take the mean over the batch"
+                f"{what} returned the term '{name}' as {_got(term)}", "Return a scalar: take the mean over the batch"
             )
     for name, value in {"the total": total, **{f"the term '{name}'": term for name, term in terms.items()}}.items():
         _refuse_numbers(value, f"{name} of {what}")
@@ -197,7 +197,7 @@ def _refuse_numbers(value: Tensor, what: str) -> None:
     if value.dtype != torch.float32:
         raise broken(f"{what} is {value.dtype}", "Give float32")
     if not bool(value.isfinite().all()):
-        raise broken(f"{what} is not finite", "Bound what is divided by, rooted or exponentiated")
+        raise broken(f"{what} is not finite", "Bound divisors and the arguments of roots and exponentials")
 
 
 def _asked(task: PairTask) -> str:
