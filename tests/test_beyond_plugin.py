@@ -70,7 +70,7 @@ def test_certain_answers_stay_finite_with_finite_gradients(kind):
     [
         (Posterior(), (2, 64), task(), "size must be 10, the number of classes, got 64"),
         (Posterior(), (1, 10), task(), "one embedding for each of 2 images, got 1"),
-        (Posterior(), (2, 10), task(classes=None), "do not follow from classes"),
+        (Posterior(), (2, 10), task(classes=None), "are not determined by classes"),
         (Posterior(order=(1, 2)), (2, 10), task(), "needs 10 ranks"),
         (Posterior(order=(1,) * 10), (2, 10), task(), "not all the same"),
     ],

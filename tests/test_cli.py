@@ -414,7 +414,7 @@ def test_a_damaged_record_is_named_below_the_table(cli: Cli, filled: Store) -> N
     path.write_text("{")
     code, out, err = cli("leaderboard")
     assert (code, err) == (0, "")
-    assert "not JSON; left out" in out
+    assert "not JSON; skipped" in out
     hostile.check_json(cli("leaderboard", "--format", "json")[1])
 
 

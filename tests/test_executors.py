@@ -164,7 +164,7 @@ def test_an_interrupt_keeps_what_is_finished_and_leaves_no_worker(tmp_path):
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "Finished rounds are kept" in error.splitlines()[-1]
+    assert "Finished rounds are saved" in error.splitlines()[-1]
     assert "Traceback" not in error
     scan = Store(tmp_path).read()
     assert len(scan.records) >= 2

@@ -1,4 +1,4 @@
-"""Exports: their answers equal the original's, and what answers otherwise is not written."""
+"""Exports: their answers equal the original's, and what differs from the model is not written."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_an_export_that_answers_otherwise_is_not_written(
     monkeypatch.setattr(
         "pairbench.model.export._torch_run", lambda path: lambda images: (torch.ones(len(images), 2), torch.ones(1, 2))
     )
-    with pytest.raises(ExportError, match="answers otherwise"):
+    with pytest.raises(ExportError, match="differs from the model"):
         exported(model, "torch_export", tmp_path / "model.pt2")
     assert not list(tmp_path.glob("*.pt2")) + list(tmp_path.glob(".*"))
 

@@ -132,7 +132,9 @@ def test_a_class_with_one_image_is_refused_or_left_to_different_pairs(folder: Pa
 def test_the_same_picture_in_two_classes_is_refused(folder: Path) -> None:
     class_folders(folder)
     shutil.copy(folder / "class 1" / "0.png", folder / "class 2" / "copy.png")
-    with pytest.raises(DataError, match=r"class 2/copy\.png is the same picture as class 1/0\.png, .*another class"):
+    with pytest.raises(
+        DataError, match=r"class 2/copy\.png is the same picture as class 1/0\.png, .*a different class"
+    ):
         pools(folder_of(folder))
 
 

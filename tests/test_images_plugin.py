@@ -326,7 +326,7 @@ def test_an_empty_split_is_refused_unless_a_share_fills_it(tmp_path: Path) -> No
 
 
 def test_shares_that_leave_nothing_to_train_on_are_refused() -> None:
-    with pytest.raises(ValueError, match="leave nothing to train on"):
+    with pytest.raises(ValueError, match="leave no training pairs"):
         recipe(Path("x.csv"), validation_share=0.5, test_share=0.5)
 
 

@@ -109,10 +109,10 @@ def test_a_model_trains_on_it(words: str, tmp_path: Path) -> None:
     [
         ("loss=metric loss.name=ContrastivLoss", KNOWN, "Did you mean ContrastiveLoss"),
         ("loss=metric loss.name=nonsense", KNOWN, "There are AngularLoss"),
-        ("loss=metric loss.options=[colour=1]", KNOWN, r"refuses loss\.options: .*colour"),
+        ("loss=metric loss.options=[colour=1]", KNOWN, r"rejects loss\.options: .*colour"),
         ("loss=metric loss.name=ProxyAnchorLoss", UNKNOWN, "learns a proxy for each class"),
         ("loss=triplet", UNKNOWN, "loss=contrastive or loss=margin"),
-        ("loss=margin", PREFERENCE, "the task is 'preference'"),
+        ("loss=margin", PREFERENCE, "got 'preference'"),
         ("loss=metric", PREFERENCE, "has neither"),
     ],
 )

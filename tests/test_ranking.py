@@ -66,7 +66,7 @@ def test_fewer_errors_are_better_in_every_error_rate() -> None:
 
 def test_nothing_is_ranked_by_a_threshold() -> None:
     check_metric("validation_eer", ["validation_eer", "threshold"])
-    with pytest.raises(SpecError, match=r"^metric 'threshold' cannot be ranked by: .* accuracy_at_threshold\.$"):
+    with pytest.raises(SpecError, match=r"^metric 'threshold' cannot be ranked by: .*Use accuracy_at_threshold\.$"):
         check_metric("threshold", ["eer", "threshold", "accuracy"])
     with pytest.raises(SpecError, match=r"^unknown metric 'er'\. Did you mean 'eer'"):
         check_metric("er", ["eer", "threshold", "accuracy"])

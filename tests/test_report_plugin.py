@@ -191,7 +191,7 @@ def task(**changes):
             r"size must be 10, the number of classes, got 64. Set encoder.embedding_dim=10 or loss.classi",
         ),
         ({}, (1, 10), {}, r"one embedding for each of the 2 images, got 1. Use pairing=siamese"),
-        ({}, (2, 10), {"num_classes": None}, r"knows no classes. Use loss=cross_entropy"),
+        ({}, (2, 10), {"num_classes": None}, r"has no classes. Use loss=cross_entropy"),
         ({"weights": (1.0, 1.0)}, (2, 10), {}, r"needs 3 weights.*got 2. Set loss.weights=\[0.8,0.8,1\]"),
     ],
 )

@@ -533,6 +533,6 @@ def test_an_encoder_that_gives_images_is_named(monkeypatch):
     config = resolve(TINY)
     monkeypatch.setattr(type(config.encoder), "build", lambda self, shape: Crooked())
     with pytest.raises(
-        ShapeError, match=r"encoder 'mlp' gave \(1, 1, 14, 14\) for one image: expected a tensor \(1, D\)"
+        ShapeError, match=r"encoder 'mlp' returned \(1, 1, 14, 14\) for one image: expected a tensor \(1, D\)"
     ):
         build_model(config)

@@ -46,14 +46,14 @@ def check_metric(metric: str, known: Iterable[str]) -> None:
     if ranks(metric):
         raise SpecError(
             f"no round here has metric {quoted(metric)}: it is newer than these rounds, or for another kind of task. "
-            "Train them anew with pairbench run --fresh, or choose another metric."
+            "Train them again with pairbench run --fresh, or choose another metric."
         )
     if is_known(metric):
-        hint = " Take the accuracy that it gives: accuracy_at_threshold." if metric == "threshold" else ""
-        raise SpecError(f"metric {quoted(metric)} has no better side: expected a figure to rank by.{hint}")
+        fix = "Use accuracy_at_threshold" if metric == "threshold" else "Choose another metric"
+        raise SpecError(f"metric {quoted(metric)} cannot be ranked by: neither high nor low values are better. {fix}.")
     if metric in known:
         raise SpecError(
-            f"metric {quoted(metric)} is not installed here, so which side of it is better is not known. "
+            f"metric {quoted(metric)} is not installed here, so it is not known whether high or low values are better. "
             "Install the plugin that brings it, or choose another metric."
         )
     raise unknown("metric", metric, filter(ranks, known))
