@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from torch import nn
 
-from pairbench.kernels.finding import fast_layers
+from pairbench_cpu.patching import fast_layers
 
 DEEP = ("1,5,14", "5,10,12", "10,20,10", "20,40,8", "40,80,6", "80,160,4")
 IMAGES = 128

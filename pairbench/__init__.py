@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pairbench.config.run_config import RunConfig, TrainOptions
     from pairbench.data.downloads import checked_downloads
+    from pairbench.environment import user_cache
     from pairbench.errors import (
         DataError,
         InputError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pairbench.execution.ablation import ablate
     from pairbench.execution.runner import run
     from pairbench.model.predictor import load
+    from pairbench.plugin.accelerators import Accelerator, CannotBatch
     from pairbench.plugin.components import (
         SPLITS,
         ComparisonHead,
@@ -78,6 +80,8 @@ _HOMES = {
         "refuse_exhaustion",
     ],
     "results.query": ["compare", "leaderboard"],
+    "environment": ["user_cache"],
+    "plugin.accelerators": ["Accelerator", "CannotBatch"],
     "plugin.csv_records": ["DELIMITERS", "CsvRecords"],
     "plugin.hooks": ["hookimpl"],
     "plugin.metric_specs": ["MetricSpec", "ScoredPairs"],
@@ -124,6 +128,8 @@ __all__ = [
     "DELIMITERS",
     "IMAGE_FORMATS",
     "SPLITS",
+    "Accelerator",
+    "CannotBatch",
     "Comparison",
     "ComparisonHead",
     "Component",
@@ -179,6 +185,7 @@ __all__ = [
     "run",
     "tell_note",
     "tell_progress",
+    "user_cache",
     "why_unusable",
 ]
 

@@ -20,10 +20,11 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def user_cache() -> Path:
-    """The cache folder: PAIRBENCH_CACHE, else pairbench's folder in the user's cache."""
+def user_cache(name: str = "") -> Path:
+    """The folder `name` in the cache folder: PAIRBENCH_CACHE, else pairbench's folder in the user's cache."""
     own = os.environ.get("PAIRBENCH_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pairbench"
+    folder = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pairbench"
+    return folder / name
 
 
 def package_version(name: str) -> str | None:
@@ -44,6 +45,16 @@ def processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+@functools.cache
+def processor_flags() -> str:
+    """The instruction sets of the processor, as Linux lists them; "" elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 @functools.cache

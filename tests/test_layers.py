@@ -33,7 +33,6 @@ FOLDERS = {
     "results": False,
     "data": True,
     "model": True,
-    "kernels": True,
     "training": True,
     "timing": True,
     "execution": False,

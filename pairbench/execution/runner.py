@@ -18,6 +18,7 @@ from pairbench.errors import MismatchError, SpecError
 from pairbench.execution.announcing import Announcer, epoch_finished, round_finished, run_finished, run_started
 from pairbench.execution.plan import Job, PlannedConfig, cut, kept, pending, planned_config, unkept
 from pairbench.execution.tracking import Tracking, chosen_trackers
+from pairbench.plugin.accelerator_records import outdated
 from pairbench.plugin.events import DataProgressed, RunStarted
 from pairbench.plugin.notify import heard_by
 from pairbench.plugin.registry import Registry, installed
@@ -187,9 +188,10 @@ class Run:
         started = time.time()
         configs = self.plan.configs
         scan = self.store.read({planned.config_id for planned in configs})
-        left = pending(configs, Known.of(scan.records), fresh=fresh, retry_failed=retry_failed)
+        known = Known.of(record for record in scan.records if not outdated(record))
+        left = pending(configs, known, fresh=fresh, retry_failed=retry_failed)
         if keep_models:
-            left = self._with_unkept(left, Known.of(scan.records))
+            left = self._with_unkept(left, known)
         self.store.set_aside(scan.damaged)
         self.notes += [
             f"{path} was damaged ({reason}): it is set aside, and its round is trained anew where this run asks for it"

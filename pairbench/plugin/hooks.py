@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from pairbench.plugin.accelerators import Accelerator
     from pairbench.plugin.components import Component
     from pairbench.plugin.events import DataProgressed, EpochFinished, RoundFinished, RunFinished, RunStarted
     from pairbench.plugin.metric_specs import MetricSpec
@@ -37,6 +38,11 @@ def pairbench_trackers() -> list[type[Tracker]]:  # type: ignore[empty-body]
 def pairbench_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
     """The metrics that this plugin brings, computed for every config of a task that has what they need. Import no torch
     here."""
+
+
+@hookspec
+def pairbench_accelerators() -> list[Accelerator]:  # type: ignore[empty-body]
+    """The accelerators that this plugin brings, each used wherever it suits. Import no torch here."""
 
 
 @hookspec

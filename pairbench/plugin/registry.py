@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from pairbench import __version__
 from pairbench.errors import SpecError
 from pairbench.plugin import hooks
+from pairbench.plugin.accelerators import Accelerator
 from pairbench.plugin.components import INTERFACES, Component
 from pairbench.plugin.core_metrics import CORE
 from pairbench.plugin.gathering import PluginError, gather, shown
@@ -62,6 +63,14 @@ class InstalledMetric:
 
 
 @dataclass(frozen=True)
+class InstalledAccelerator:
+    """An accelerator, and where it comes from."""
+
+    accelerator: Accelerator
+    origin: Origin
+
+
+@dataclass(frozen=True)
 class Failure:
     """A plugin that could not be used: its name, its distribution, the reason in a line, and the traceback."""
 
@@ -91,6 +100,7 @@ class Registry:
     trackers: for each name, every tracker that claims it, by the distribution that brings it.
     tracker_origins: where each tracker comes from.
     metrics: for each name, every metric that claims it, the core's own first.
+    accelerators: by name; as `distribution:name` where several plugins use the name.
     """
 
     components: dict[str, dict[str, list[Installed]]]
@@ -103,6 +113,7 @@ class Registry:
     trackers: dict[str, dict[str, type[Tracker]]] = field(default_factory=dict)
     tracker_origins: dict[type[Tracker], Origin] = field(default_factory=dict)
     metrics: dict[str, list[InstalledMetric]] = field(default_factory=core_metrics)
+    accelerators: dict[str, InstalledAccelerator] = field(default_factory=dict)
 
     def find(self, slot: str, name: str, home: str = "") -> Installed:
         """The component called `name`, or `distribution:name`, in `slot`; where several claim it, that of `home`.
@@ -211,7 +222,19 @@ def load(group: str = GROUP) -> Registry:
         registry.tracker_origins[tracker] = origins[plugin]
     for plugin, spec in brought["pairbench_metrics"]:
         registry.metrics.setdefault(spec.name, []).append(InstalledMetric(spec, origins[plugin]))
+    accelerators = [(item, origins[plugin]) for plugin, item in brought["pairbench_accelerators"]]
+    registry.accelerators = _accelerators(accelerators)
     return registry
+
+
+def _accelerators(brought: list[tuple[Accelerator, Origin]]) -> dict[str, InstalledAccelerator]:
+    names = [item.name for item, _ in brought]
+    return {
+        item.name if names.count(item.name) == 1 else f"{origin.distribution}:{item.name}": InstalledAccelerator(
+            item, origin
+        )
+        for item, origin in brought
+    }
 
 
 @functools.cache
@@ -251,6 +274,7 @@ def _gathered(registry: Registry, origins: dict[str, Origin]) -> dict[str, list[
         items = {hook: sorted(part.items, key=lambda item: order.index(item[0])) for hook, part in found.items()}
         named = [(plugin, component.slot, component.name) for plugin, component in items["pairbench_components"]]
         named += [(plugin, "metric", spec.name) for plugin, spec in items["pairbench_metrics"]]
+        named += [(plugin, "accelerator", item.name) for plugin, item in items["pairbench_accelerators"]]
         failures = _named_twice(named, origins)
         for part in found.values():
             failures |= part.failures
@@ -320,7 +344,7 @@ def _checked(component: Any) -> type[Component]:
     return component
 
 
-def _refuse_unfinished(kind: type[Component] | type[Tracker], such_as: str) -> None:
+def _refuse_unfinished(kind: type[Component] | type[Tracker] | type[Accelerator], such_as: str) -> None:
     """Refuse a class without a name, or with methods that it has to have and lacks."""
     if not (isinstance(kind.name, str) and kind.name.isidentifier()):
         raise PluginError(f"{kind.__name__}.name is {shown(kind.name)}: expected one such as '{such_as}'")
@@ -363,6 +387,13 @@ def _tracker(tracker: Any) -> type[Tracker]:
     return tracker
 
 
+def _accelerator(accelerator: Any) -> Accelerator:
+    if not isinstance(accelerator, Accelerator):
+        raise PluginError(f"pairbench_accelerators gave {shown(accelerator)}: expected pairbench.Accelerator instances")
+    _refuse_unfinished(type(accelerator), "my_kernels")
+    return accelerator
+
+
 def _metric(spec: Any) -> MetricSpec:
     if not isinstance(spec, MetricSpec):
         raise PluginError(f"pairbench_metrics gave {shown(spec)}: expected MetricSpec values")
@@ -377,6 +408,7 @@ BROUGHT: Mapping[str, Callable[[Any], Any]] = {
     "pairbench_suites": _suite,
     "pairbench_trackers": _tracker,
     "pairbench_metrics": _metric,
+    "pairbench_accelerators": _accelerator,
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from pairbench.environment import user_cache
+import pairbench
 
 # Machine code lives as long as the engine that holds it.
 _ENGINES: list[Any] = []
@@ -28,16 +28,6 @@ def machine_code(text: str, name: str) -> int:
     engine.finalize_object()
     _ENGINES.append(engine)
     return int(engine.get_function_address(name))
-
-
-@cache
-def usable() -> bool:
-    """Whether LLVM makes code for this processor."""
-    try:
-        machine_code("define i64 @one() { ret i64 1 }", "one")
-    except Exception:  # noqa: BLE001 - torch's own layers do the same, only slower
-        return False
-    return True
 
 
 def kept_code(path: Path) -> bytes | None:
@@ -59,7 +49,7 @@ def _keep(path: Path, made: bytes) -> None:
 
 def _place(text: str) -> Path:
     parts = (text, llvm.get_host_cpu_name(), _features(), llvmlite.__version__)
-    return user_cache() / "kernels" / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.o"
+    return pairbench.user_cache("kernels") / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.o"
 
 
 @cache
