@@ -33,7 +33,7 @@ def without_comments(source: bytes) -> bytes:
             if token.type == tokenize.COMMENT:
                 row, column = token.start
                 lines[row - 1] = lines[row - 1][:column]
-    except (UnicodeDecodeError, SyntaxError, IndexError):
+    except (UnicodeDecodeError, SyntaxError, IndexError, tokenize.TokenError):
         return source
     return "\n".join(line.rstrip() for line in lines if line.strip()).encode()
 
