@@ -144,6 +144,26 @@ def test_one_that_fails_or_is_unavailable_is_not_used(install_plugin: Any, parts
     assert [text for text in results.notes if "accelerator" in text] == ([note] if note else [])
 
 
+@pytest.mark.parametrize(("choice", "used"), [("off", []), (" counting ,", ["counting"]), ("", ["counting"])])
+def test_a_variable_chooses_them(
+    install_plugin: Any, monkeypatch: pytest.MonkeyPatch, choice: str, used: list[str]
+) -> None:
+    install_plugin("counting", source(), value="counting")
+    monkeypatch.setenv("PAIRBENCH_ACCELERATORS", choice)
+    assert accelerators_in(ran("encoder=mlp")) == [used]
+
+
+def test_a_variable_that_names_none_is_refused_in_a_line(install_plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_plugin("counting", source(), value="counting")
+    monkeypatch.setenv("PAIRBENCH_ACCELERATORS", "countng")
+    message = (
+        "PAIRBENCH_ACCELERATORS='countng': no such accelerator is installed. Did you mean 'counting'? Or set it to off."
+    )
+    for call in (lambda: ran("encoder=mlp"), lambda: side_by_side(["encoder=mlp"])):
+        with pytest.raises(pairbench.SpecError, match=re.escape(message)):
+            call()
+
+
 def test_torch_compile_goes_without_accelerators(install_plugin: Any) -> None:
     install_plugin("counting", source(), value="counting")
     model = build_model(config_of("encoder=mlp"))

@@ -12,6 +12,7 @@ from pairbench.errors import SpecError, WorkerError
 from pairbench.execution.executors import execute
 from pairbench.execution.plan import Job, planned_config
 from pairbench.execution.runner import refuse_invalid
+from pairbench.plugin.accelerator_choice import allowed
 from pairbench.plugin.registry import installed
 from pairbench.results.quantiles import median_interval
 from pairbench.results.render import Document, Table, csv_lines
@@ -62,6 +63,7 @@ def side_by_side(
         WorkerError: the timing could not be taken.
     """
     registry = installed()
+    allowed(registry)
     configs: list[RunConfig] = []
     for words in split_specs(specs):
         configs += [resolve(settings, registry) for settings in expand(parse(words))]

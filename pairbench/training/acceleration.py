@@ -10,6 +10,7 @@ import torch
 
 from pairbench.config.run_config import TrainOptions
 from pairbench.model.pair_model import PairModel
+from pairbench.plugin.accelerator_choice import allowed
 from pairbench.plugin.accelerators import Accelerator
 from pairbench.plugin.notify import tell_note
 from pairbench.plugin.registry import installed, reason_of
@@ -51,8 +52,8 @@ def suitable(model: PairModel, train: TrainOptions, device: torch.device) -> dic
 
 @functools.cache
 def usable() -> dict[str, Accelerator]:
-    """The installed accelerators that can be used on this machine, by name."""
-    found = {name: item.accelerator for name, item in installed().accelerators.items()}
+    """The accelerators that may and can be used on this machine, by name."""
+    found = allowed(installed())
     return {name: accelerator for name, accelerator in found.items() if not why_unavailable(accelerator)}
 
 
