@@ -156,9 +156,7 @@ def test_a_variable_chooses_them(
 def test_a_variable_that_names_none_is_refused_in_a_line(install_plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     install_plugin("counting", source(), value="counting")
     monkeypatch.setenv("PAIRBENCH_ACCELERATORS", "countng")
-    message = (
-        "PAIRBENCH_ACCELERATORS='countng': no such accelerator is installed. Did you mean 'counting'? Or set it to off."
-    )
+    message = "PAIRBENCH_ACCELERATORS='countng': no such accelerator is installed. Did you mean 'counting'?"
     for call in (lambda: ran("encoder=mlp"), lambda: side_by_side(["encoder=mlp"])):
         with pytest.raises(pairbench.SpecError, match=re.escape(message)):
             call()

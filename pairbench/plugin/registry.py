@@ -28,7 +28,7 @@ from pairbench.plugin.core_metrics import CORE
 from pairbench.plugin.gathering import PluginError, gather, shown
 from pairbench.plugin.hook_calls import PROJECT, GuardedManager
 from pairbench.plugin.metric_specs import MetricSpec
-from pairbench.plugin.selection import CHOICE, admitted, chosen, distribution_of, misfit, unmatched
+from pairbench.plugin.selection import CHOICE, admitted, chosen, deleted, distribution_of, misfit, unmatched
 from pairbench.plugin.trackers import Tracker
 from pairbench.text import printable, quoted, unknown
 
@@ -197,7 +197,8 @@ def load(group: str = GROUP) -> Registry:
     manager = GuardedManager(PROJECT)
     manager.add_hookspecs(hooks)
     registry = Registry({slot: {} for slot in INTERFACES}, {}, [], manager)
-    entries = sorted(entry_points(group=group), key=lambda entry: (distribution_of(entry)[0], entry.name))
+    entries = [entry for entry in entry_points(group=group) if not deleted(entry)]
+    entries.sort(key=lambda entry: (distribution_of(entry)[0], entry.name))
     choice = chosen()
     for name, reason in unmatched(entries, choice).items():
         registry.failures.append(Failure(printable(name, 60), CHOICE, reason))
