@@ -88,6 +88,8 @@ def page() -> str:
         called = f"pairbench {words}".strip()
         usage = f"{called} [OPTIONS]" + " COMMAND" * (not words)
         for name, kind, info, default in parameters(function):
+            if getattr(info, "hidden", False):
+                continue
             text = sentence(re.sub(r"\s*\[default: .*?\]", "", info.help or ""), f"{name} of {called}")
             told = re.search(r"\[default: (.*?)\]", info.help or "")
             if isinstance(info, ArgumentInfo):

@@ -141,7 +141,7 @@ def conformance() -> str:
     from pairbench.plugin.components import INTERFACES
 
     rows = []
-    for check in (*testing.CHECKS, *testing.TRACKER_CHECKS):
+    for check in testing.CHECKS:
         slots = "all" if set(check.slots) == set(INTERFACES) else ", ".join(check.slots)
         rows.append([f"`{check.name}`", slots, sentence(check.text, check.name)])
     parts = [texts.CONFORMANCE, table(["check", "of", "the rule"], rows), texts.CONFORMANCE_AFTER]

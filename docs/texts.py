@@ -57,9 +57,9 @@ each epoch; *aside* means that a table of several configs shows it only if it is
 
 CONFORMANCE = """# Conformance kit
 
-`pairbench.testing` checks every rule that a component, a metric, an accelerator or a tracker must follow, with one
-pytest case for each. [Write a plugin](../how-to/plugin.md#check-it) shows how to use it. A failed check says what to
-change."""
+`pairbench.testing` checks every rule that a component, a metric, an accelerator, an executor or a tracker must follow,
+with one pytest case for each. [Write a plugin](../how-to/plugin.md#check-it) shows how to use it. A failed check says
+what to change."""
 CONFORMANCE_AFTER = """## In Python"""
 
 EXITS = """# Exit codes"""
@@ -88,6 +88,8 @@ ENVIRONMENT = {
     "others are not imported. If it is set but empty, none are used. Bundled plugins are always used.",
     "PAIRBENCH_ACCELERATORS": "The accelerators that may be used, with commas between, or `off`; else all that are "
     "installed.",
+    "PAIRBENCH_EXECUTOR": "The executor that trains where no `--executor` is given, with its options, such as "
+    "`pool processes=4`; else `local`.",
     "PAIRBENCH_TRACK": "The trackers that log a run where no `--track` is given, with commas between. "
     "[Track a run](../how-to/track.md) has them.",
     "PAIRBENCH_TRACK_SECONDS": "How long a tracker may stand still once a run is over, in seconds; else 30. One that "

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         refuse_exhaustion,
     )
     from pairbench.execution.ablation import ablate
+    from pairbench.execution.plan import Job, Task
     from pairbench.execution.runner import run
     from pairbench.model.predictor import load
     from pairbench.plugin.accelerators import Accelerator, CannotBatch
@@ -54,6 +55,18 @@ if TYPE_CHECKING:
         RunFinished,
         RunStarted,
     )
+    from pairbench.plugin.executors import (
+        Executor,
+        JobBroken,
+        JobData,
+        JobEpoch,
+        JobEvent,
+        JobNote,
+        JobReady,
+        JobRefused,
+        JobRound,
+        JobTiming,
+    )
     from pairbench.plugin.hooks import hookimpl
     from pairbench.plugin.images import IMAGE_FORMATS, fitted, is_16_bit
     from pairbench.plugin.metric_specs import MetricSpec, ScoredPairs
@@ -64,6 +77,7 @@ if TYPE_CHECKING:
     from pairbench.results.query import compare, leaderboard
     from pairbench.results.results import Result, Results
     from pairbench.text import printable
+    from pairbench.worker.anywhere import run_tasks
 
 _HOMES = {
     "execution.ablation": ["ablate"],
@@ -83,6 +97,20 @@ _HOMES = {
     "environment": ["user_cache"],
     "plugin.accelerators": ["Accelerator", "CannotBatch"],
     "plugin.csv_records": ["DELIMITERS", "CsvRecords"],
+    "plugin.executors": [
+        "Executor",
+        "JobBroken",
+        "JobData",
+        "JobEpoch",
+        "JobEvent",
+        "JobNote",
+        "JobReady",
+        "JobRefused",
+        "JobRound",
+        "JobTiming",
+    ],
+    "execution.plan": ["Job", "Task"],
+    "worker.anywhere": ["run_tasks"],
     "plugin.hooks": ["hookimpl"],
     "plugin.metric_specs": ["MetricSpec", "ScoredPairs"],
     "plugin.pair_list": ["PairList", "read_pair_list"],
@@ -140,7 +168,18 @@ __all__ = [
     "DataProgressed",
     "Encoder",
     "EpochFinished",
+    "Executor",
     "InputError",
+    "Job",
+    "JobBroken",
+    "JobData",
+    "JobEpoch",
+    "JobEvent",
+    "JobNote",
+    "JobReady",
+    "JobRefused",
+    "JobRound",
+    "JobTiming",
     "LossStrategy",
     "MetricSpec",
     "MismatchError",
@@ -165,6 +204,7 @@ __all__ = [
     "ScoredPairs",
     "SpecError",
     "StoreError",
+    "Task",
     "Tracker",
     "TrainOptions",
     "UnusableError",
@@ -183,6 +223,7 @@ __all__ = [
     "read_pair_list",
     "refuse_exhaustion",
     "run",
+    "run_tasks",
     "tell_note",
     "tell_progress",
     "user_cache",

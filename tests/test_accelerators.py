@@ -254,7 +254,7 @@ def test_a_digest_covers_what_is_imported_from_the_same_package_and_no_comment(t
     ],
 )
 def test_comments_are_cut_at_the_tokens(source: str, code: str) -> None:
-    assert without_comments(source.encode()).decode().strip() == code
+    assert without_comments(source).strip() == code
 
 
 # The conformance kit.

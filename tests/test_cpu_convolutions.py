@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from pairbench.model.pair_model import PairModel, build_model
 from pairbench.plugin.accelerators import CannotBatch
+from pairbench.plugin.code_digest import digest_of_code
 from pairbench.plugin.components import PairBatch
 from pairbench_cpu import autograd, conv, ir_builder, jit
 from pairbench_cpu.amx import has_matrices
@@ -357,3 +359,23 @@ def test_machine_code_is_kept_and_made_anew_where_it_is_damaged(
         assert jit.kept_code(path) is None
         jit.machine_code(text, "seven")
         assert path.read_bytes() == whole
+
+
+def test_a_change_of_a_file_concerns_the_accelerators_that_use_it(tmp_path: Path) -> None:
+    package = tmp_path / "pairbench_cpu"
+    shutil.copytree(Path(conv.__file__).parent, package)
+
+    def digests() -> list[str]:
+        digest_of_code.cache_clear()
+        return [digest_of_code(package / f"{name}.py") for name in ("batch_last", "elman")]
+
+    def edit(name: str, text: str) -> list[bool]:
+        before = digests()
+        with (package / f"{name}.py").open("a") as file:
+            file.write(text)
+        return [was != now for was, now in zip(before, digests(), strict=True)]
+
+    assert edit("amx", "\n\n# A comment.\n") == [False, False]
+    assert edit("amx", "\nUNUSED = 1\n") == [True, False]
+    assert edit("rnn", "\nUNUSED = 1\n") == [False, True]
+    assert edit("vmap_function", "\nUNUSED = 1\n") == [True, True]

@@ -18,7 +18,7 @@ import typer.main
 
 import pairbench
 from pairbench import InputError
-from pairbench.cli import app, invoke
+from pairbench.cli import app, invoke, with_executor_options
 from pairbench.cli.catalogue import catalogue, described, models
 from pairbench.config.run_config import RunConfig, resolve
 from pairbench.config.spec import expand, parse, split_specs
@@ -101,7 +101,7 @@ def page_files(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
 
 def parsed(command: str) -> tuple[str, dict[str, Any]]:
     """The words of a command and the values of its parameters, as the command line itself reads them."""
-    words = [word for word in shlex.split(command)[1:] if word != "--no-plugins"]
+    words = [word for word in with_executor_options(shlex.split(command)[1:]) if word != "--no-plugins"]
     if not words or words[0].startswith("-"):
         return "", {}
     group, called = typer.main.get_command(app), ""
@@ -141,7 +141,7 @@ def problem(command: str) -> str:
                 catalogue(installed(), values["slot"])
         elif called in ("run", "compare", "timing", "ablate"):
             from pairbench.training.complexity import profile
-            from pairbench.worker.steps import choose_device
+            from pairbench.worker.devices import choose_device
 
             for config in configs(called, values):
                 choose_device(config.train.device if config.train.device != "cuda" else "cpu")
@@ -252,6 +252,24 @@ def test_the_accelerator_on_its_page_is_short_passes_the_conformance_kit_and_is_
     assert set(results[0].records[0]["provenance"]["accelerators"]) == {"in_place"}
 
 
+def test_the_executor_on_its_page_is_short_passes_the_conformance_kit_and_trains(
+    install_plugin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pairbench.testing import examine
+
+    page = (DOCS / "how-to/executor.md").read_text()
+    source = next(block.body for block in refresh.marked(page) if block.file == "pool/pool.py")
+    assert sum(1 for line in source.splitlines() if line.strip()) < 30
+    file = install_plugin("pool", source, value="pool")
+    # Its processes start afresh.
+    monkeypatch.setenv("PYTHONPATH", str(file.parent))
+    kind = installed().find_executor("pool")
+    assert {finding.result for finding in examine(kind(processes=2))} == {"passed"}
+    data = ["dataset.train_pairs=40", "dataset.validation_pairs=20", "dataset.test_pairs=20", "encoder=mlp"]
+    results = pairbench.run(*data, "train.rounds=2", "train.epochs=1", executor="pool processes=2", timing=False)
+    assert results[0].summary["accuracy"].rounds == 2
+
+
 def test_the_dataset_on_its_page_passes_the_conformance_kit_on_the_images_that_the_page_draws(
     install_plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,16 +349,10 @@ def test_the_prose_of_a_page_has_no_odd_phrase(page: Path) -> None:
     assert {say for say, hits in found.items() if hits} == set(), "write this instead"
 
 
-# Files of branches that are not merged yet.
-COMING = {
-    "docs/how-to/executor.md",
-}
-
-
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name)
 def test_a_file_that_a_page_names_exists(page: Path) -> None:
     named = set(re.findall(r"`((?:pairbench|plugins|tests|benchmarks|docs)/[\w/.-]*)`", page.read_text()))
-    assert [path for path in sorted(named - COMING) if not (ROOT / path).exists()] == []
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
 def test_the_design_page_shows_every_folder() -> None:

@@ -117,6 +117,8 @@ def test_every_command_and_each_of_its_options_is_described() -> None:
         section = text.partition(f"## `{words}`\n")[2].partition("\n## ")[0]
         assert section, words
         for parameter in command.params:
+            if getattr(parameter, "hidden", False):
+                continue
             for spelling in (*parameter.opts, *parameter.secondary_opts):
                 if spelling.startswith("-"):
                     assert f"`{spelling}`" in section, f"{words} {spelling}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
+from pathlib import Path
 from typing import Any
 
 from conftest import config_of, simulated_record
 
-from pairbench.execution.plan import Job, PlannedConfig, Task, block_of, cut, pending
+from pairbench.execution.plan import Job, LocalJob, PlannedConfig, Task, block_of, cut, pending
 from pairbench.store.known_rounds import Known
 from pairbench.store.record import Context, key_of
 
@@ -110,14 +112,17 @@ def test_members_share_a_pool_only_where_data_seed_and_code_are_the_same() -> No
 
 def test_members_with_rounds_to_train_are_grouped_by_their_pool() -> None:
     configs = (member(), member("dataset.size=28"), member("loss=cross_entropy"), member("encoder=mlp"))
-    job = Job(configs, (Task(0, (0,)), Task(2, (0,)), Task(1, (0,))), (), "store")
+    job = Job(configs, (Task(0, (0,)), Task(2, (0,)), Task(1, (0,))), ())
     assert sorted(job.dataset_groups().values()) == [[0, 2], [1]]
 
 
 def test_a_job_crosses_to_a_worker_as_json() -> None:
     configs = (member('train.optimizer_options=[a="1",b=2]', name="\x1b\ud800"), member("encoder=mlp"))
-    job = Job(configs, (Task(0, (0, 1)), Task(1, (3,))), (1,), "/a store", "suite", 3, 1.5, 2, True, 5)
+    job = Job(configs, (Task(0, (0, 1)), Task(1, (3,))), (1,), "suite", 3, 1.5, 2, True, 5)
     assert Job.from_json(json.loads(json.dumps(job.to_json()))) == job
+    assert pickle.loads(pickle.dumps(job)) == job
+    local = LocalJob.of(job, Path("/a store"))
+    assert LocalJob.from_json(json.loads(json.dumps(local.to_json()))) == local
 
 
 def test_each_round_has_a_key_of_its_own_that_does_not_depend_on_how_many_there_are() -> None:

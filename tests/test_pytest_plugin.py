@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pairbench.timing import harness as subject
-from pairbench.worker import steps as worker
+from pairbench.worker import devices
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SMALL = "encoder=mlp encoder.hidden=[4] loss=cross_entropy"
@@ -33,7 +33,7 @@ Bench = Callable[..., pytest.RunResult]
 @pytest.fixture(scope="module", autouse=True)
 def _loaded() -> None:
     """What torch loads late is loaded now: pytester forgets modules that a run brings, and torch loads once alone."""
-    assert subject.torch is worker.torch
+    assert subject.torch is devices.torch
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
 
 

@@ -103,6 +103,99 @@ print(JsonLines().name)  # -> json_lines
 """,
 }
 
+EXECUTORS = {
+    "Executor": """
+import pairbench
+
+
+class OneByOne(pairbench.Executor):
+    name = "one_by_one"
+
+    def execute(self, job, store):
+        yield pairbench.JobReady()
+        for task in job.tasks:
+            yield from pairbench.run_tasks(job, [task])
+
+
+words = ["encoder=mlp", "train.rounds=1", "train.epochs=1"]
+results = pairbench.run(*words, executor=OneByOne(), timing=False, store="elsewhere")
+print(results[0].summary["accuracy"].rounds)  # -> 1
+""",
+    "Job": """
+import pickle
+
+import pairbench
+
+
+def sent(job: pairbench.Job):
+    return [pickle.dumps((job, task)) for task in job.tasks]
+""",
+    "Task": """
+import pairbench
+
+print(pairbench.Task(config_index=0, rounds=(0, 1)).rounds)  # -> (0, 1)
+""",
+    "run_tasks": """
+import pairbench
+
+
+def work(job: pairbench.Job, task: pairbench.Task):
+    return list(pairbench.run_tasks(job, [task]))
+""",
+    "JobEvent": """
+import pairbench
+
+
+def rounds(events: list[pairbench.JobEvent]):
+    return [event for event in events if isinstance(event, pairbench.JobRound)]
+""",
+    "JobReady": """
+import pairbench
+
+print(pairbench.JobReady())  # -> JobReady()
+""",
+    "JobRefused": """
+import pairbench
+
+event = pairbench.JobRefused(config_index=0, message="train.device=cuda: this machine has none.")
+""",
+    "JobBroken": """
+import pairbench
+
+event = pairbench.JobBroken(config_index=0, error={"reason": "KeyError: 'size'", "traceback": ""})
+""",
+    "JobData": """
+import pairbench
+
+event = pairbench.JobData("decoding images", done=20, total=100)
+""",
+    "JobEpoch": """
+import pairbench
+
+event = pairbench.JobEpoch(config_index=0, round_index=3, epoch=1, loss=0.61)
+print(event.accuracy)  # -> None
+""",
+    "JobRound": """
+import pairbench
+
+
+def accuracy(event: pairbench.JobRound):
+    return event.record["metrics"]["accuracy"]
+""",
+    "JobTiming": """
+import pairbench
+
+
+def pairs_per_second(event: pairbench.JobTiming):
+    return event.timing["training_pairs_per_second"]["median"]
+""",
+    "JobNote": """
+import pairbench
+
+event = pairbench.JobNote("node 3 was lost; its rounds were trained again")
+""",
+}
+
 ACCELERATORS = {
     "Accelerator": """
 from torch import nn

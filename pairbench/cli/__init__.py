@@ -71,7 +71,7 @@ def invoke(arguments: list[str]) -> int:
     """The exit code of the command line `arguments`; every error is one line on standard error."""
     try:
         with _plugins_as_asked(arguments) as rest:
-            result = app(rest, prog_name="pairbench", standalone_mode=False)
+            result = app(with_executor_options(rest), prog_name="pairbench", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -112,6 +112,19 @@ def _plugins_as_asked(arguments: list[str]) -> Generator[list[str]]:
         os.environ.pop(CHOICE)
         if before is not None:
             os.environ[CHOICE] = before
+
+
+def with_executor_options(arguments: list[str]) -> list[str]:
+    """The arguments with each `--executor.KEY VALUE` as `--executor-option KEY=VALUE`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    found, rest = list[str](), iter(arguments[:end])
+    for argument in rest:
+        option = argument.removeprefix("--executor.")
+        if option == argument:
+            found.append(argument)
+        else:
+            found += ["--executor-option", option if "=" in option else f"{option}={next(rest, '')}"]
+    return found + arguments[end:]
 
 
 def _close_output() -> None:

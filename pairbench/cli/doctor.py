@@ -99,9 +99,24 @@ def _plugins(registry: Registry) -> list[dict[str, Any]]:
             "distribution": origin.distribution,
             "version": origin.version,
             "components": sorted(names),
+            "others": _others(registry, origin),
         }
         for origin, names in found.items()
     ]
+
+
+def _others(registry: Registry, origin: Origin) -> list[str]:
+    """What a plugin brings besides components, such as "tracker tensorboard"."""
+    found = [
+        f"metric {claim.spec.name}"
+        for claims in registry.metrics.values()
+        for claim in claims
+        if claim.origin == origin
+    ]
+    found += [f"accelerator {name}" for name, item in registry.accelerators.items() if item.origin == origin]
+    found += [f"executor {kind.name}" for kind, home in registry.executor_origins.items() if home == origin]
+    found += [f"tracker {kind.name}" for kind, home in registry.tracker_origins.items() if home == origin]
+    return sorted(found)
 
 
 def _data(registry: Registry) -> list[dict[str, str]]:
@@ -146,7 +161,12 @@ def document(findings: dict[str, Any]) -> Document:
     devices = findings["devices"]
     shown = [(kind, ", ".join(names) or "none") for kind, names in devices.items()] if "error" not in devices else []
     plugins = [
-        (item["plugin"], f"{item['distribution']} {item['version']}", "works", ", ".join(item["components"]))
+        (
+            item["plugin"],
+            f"{item['distribution']} {item['version']}",
+            "works",
+            ", ".join([*item["components"], *item["others"]]),
+        )
         for item in findings["plugins"]
     ]
     plugins += [(item["plugin"], item["distribution"], "FAILED", item["reason"]) for item in findings["failures"]]

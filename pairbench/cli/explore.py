@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from pairbench.cli.measure import MetricOption, QuietOption, TrackOption, Words, WorkersOption
+from pairbench.cli.measure import (
+    ExecutorOption,
+    ExecutorOptions,
+    MetricOption,
+    QuietOption,
+    TrackOption,
+    Words,
+    WorkersOption,
+)
 from pairbench.cli.output import Format, FormatOption, StoreOption, TracebackOption, aside, emit
 
 
@@ -25,6 +33,8 @@ def ablate(
     store: StoreOption = None,
     form: FormatOption = Format.table,
     workers: WorkersOption = None,
+    executor: ExecutorOption = None,
+    executor_options: ExecutorOptions = None,
     track: TrackOption = None,
     quiet: QuietOption = False,
     traceback: TracebackOption = False,
@@ -32,6 +42,7 @@ def ablate(
     """Turn off the ingredients of a config one at a time, and show the effect of each with an interval."""
     import pairbench
     from pairbench.cli.progress import display
+    from pairbench.execution.executors import with_options
     from pairbench.results import tables
 
     with display(quiet=quiet) as progress, aside():
@@ -43,6 +54,7 @@ def ablate(
             metric=metric,
             store=store,
             workers=workers,
+            executor=with_options(executor, executor_options or []),
             track=track,
             display=progress,
         )

@@ -31,6 +31,14 @@ TrackOption = Annotated[
         "between. [default: $PAIRBENCH_TRACK]",
     ),
 ]
+ExecutorOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where to train: local, in_process or an executor of a plugin; --executor.OPTION VALUE sets its options. "
+        "[default: $PAIRBENCH_EXECUTOR, else local]",
+    ),
+]
+ExecutorOptions = Annotated[list[str] | None, typer.Option("--executor-option", hidden=True)]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
 MetricOption = Annotated[str, typer.Option("--metric", "-m", help="The metric to use, such as auc or loss.")]
 
@@ -58,6 +66,8 @@ def run(
         typer.Option(min=1, help="Memory limit of a worker in MiB. [default: most of the machine's memory]"),
     ] = None,
     timing: Annotated[bool, typer.Option("--timing/--no-timing", help="Measure speed after training.")] = True,
+    executor: ExecutorOption = None,
+    executor_options: ExecutorOptions = None,
     track: TrackOption = None,
     quiet: QuietOption = False,
     traceback: TracebackOption = False,
@@ -65,6 +75,7 @@ def run(
     """Train and evaluate a combination, a grid or a suite; rounds already in the store are not trained again."""
     import pairbench
     from pairbench.cli.progress import display
+    from pairbench.execution.executors import with_options
     from pairbench.text import printable
 
     names = [name.strip() for name in only.split(",") if name.strip()] if only is not None else []
@@ -83,6 +94,7 @@ def run(
             keep_models=keep_model,
             round_timeout=round_timeout,
             memory_limit=memory_limit,
+            executor=with_options(executor, executor_options or []),
             track=track,
             display=progress,
         )

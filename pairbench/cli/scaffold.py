@@ -23,11 +23,17 @@ _ARTICLES = {
     "head": "a head",
     "loss": "a loss",
     "accelerator": "an accelerator",
+    "executor": "an executor",
     "metric": "a metric",
     "tracker": "a tracker",
 }
 # The hook that brings what stands in a slot.
-_HOOKS = {"metric": "pairbench_metrics", "tracker": "pairbench_trackers", "accelerator": "pairbench_accelerators"}
+_HOOKS = {
+    "metric": "pairbench_metrics",
+    "tracker": "pairbench_trackers",
+    "accelerator": "pairbench_accelerators",
+    "executor": "pairbench_executors",
+}
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -87,7 +93,7 @@ def contents(name: str, slots: Sequence[str]) -> dict[str, str]:
 
 def _word(slot: str, name: str) -> str:
     """How a run names what a plugin brings in `slot`."""
-    return f"--track {name}" if slot == "tracker" else f"{slot}={name}"
+    return {"tracker": f"--track {name}", "executor": f"--executor {name}"}.get(slot, f"{slot}={name}")
 
 
 def _hook(hook: str, base: str, slots: Sequence[str]) -> str:
@@ -115,6 +121,8 @@ def _check_name(name: str, registry: Registry) -> None:
         )
     if name in registry.trackers:
         raise SpecError(f"tracker {quoted(name)} exists already. Choose another name.")
+    if name in registry.executors:
+        raise SpecError(f"executor {quoted(name)} exists already. Choose another name.")
     if name in registry.accelerators:
         raise SpecError(f"accelerator {quoted(name)} exists already. Choose another name.")
     if name in registry.metrics:

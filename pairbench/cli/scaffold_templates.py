@@ -103,6 +103,12 @@ test_loss = pairbench.testing.conformance(
     "accelerator": """\
 test_accelerator = pairbench.testing.conformance(${base}Accelerator())
 """,
+    "executor": """\
+test_executor = pairbench.testing.conformance(
+    ${base}Executor(),
+    ${base}Executor(processes=1),
+)
+""",
     "tracker": """\
 test_tracker = pairbench.testing.conformance(${base}Tracker)
 """,
@@ -359,10 +365,42 @@ def relus(model):
     return [relu for relu in found if type(relu) is nn.ReLU and not relu.inplace]
 '''
 
+EXECUTOR = '''\
+"""An executor: trains rounds somewhere else, and yields what happens."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+import pairbench
+
+
+class ${base}Executor(pairbench.Executor):
+    """Rounds in a pool of processes.
+
+    processes: how many there are.
+    """
+
+    name = "$name"
+    processes: pairbench.PositiveInt = 2
+
+    def execute(self, job, store):
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(self.processes, context) as pool:
+            futures = [pool.submit(work, job, task) for task in job.tasks]
+            yield pairbench.JobReady()
+            for future in as_completed(futures):
+                yield from future.result()
+
+
+def work(job, task):
+    return list(pairbench.run_tasks(job, [task]))
+'''
+
 COMPONENTS = {
     "accelerator": ACCELERATOR,
     "dataset": DATASET,
     "encoder": ENCODER,
+    "executor": EXECUTOR,
     "head": HEAD,
     "loss": LOSS,
     "metric": METRIC,

@@ -107,7 +107,7 @@ def _opened(handle: str, store: str | None, device: str) -> Model:
     """The model that `handle` names; prints its notes on standard error."""
     from pairbench.model.predictor import opened_model
     from pairbench.text import printable
-    from pairbench.worker.steps import choose_device
+    from pairbench.worker.devices import choose_device
 
     if device not in ("auto", "cpu", "cuda", "mps"):
         raise typer.BadParameter(f"{printable(device, 40)}: expected auto, cpu, cuda or mps", param_hint="--device")

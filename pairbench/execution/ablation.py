@@ -11,6 +11,7 @@ from pairbench.config.spec import Settings, expand, override, parse, single, spl
 from pairbench.config.suite import find_suite
 from pairbench.errors import SpecError
 from pairbench.execution.runner import Run, plan_of
+from pairbench.plugin.executors import Executor
 from pairbench.plugin.metrics import rankable
 from pairbench.plugin.registry import Registry, installed
 from pairbench.results.ablation_result import Ablation, ablation_of
@@ -106,6 +107,7 @@ def ablate(
     metric: str = "accuracy",
     store: str | Path | None = None,
     workers: int | None = None,
+    executor: str | Executor | None = None,
     track: str | Sequence[str] | None = None,
     display: Any = None,
 ) -> Ablation:
@@ -119,6 +121,7 @@ def ablate(
         metric: the figure whose differences are shown.
         store: the folder of the records.
         workers: processes that train at once; 0 trains in this process.
+        executor: where rounds are trained; None takes the one that PAIRBENCH_EXECUTOR names, else worker processes here.
         track: trackers that log the run; None takes those that PAIRBENCH_TRACK names.
         display: an object with event hooks.
 
@@ -145,5 +148,5 @@ def ablate(
         registry,
         display,
         track,
-    ).go(workers=workers, timing=False, fresh=False, retry_failed=False, round_timeout=None)
+    ).go(workers=workers, timing=False, fresh=False, retry_failed=False, round_timeout=None, executor=executor)
     return ablation_of([name for name, _ in found[1:]], results, metric)

@@ -7,13 +7,14 @@ import datetime
 import inspect
 import secrets
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pairbench.execution.plan import Job
 from pairbench.plugin.events import ConfigFinished, ConfigStarted, EpochFinished, RoundFinished, RunFinished, RunStarted
+from pairbench.plugin.executors import JobEpoch, JobRound
 from pairbench.plugin.hook_calls import GuardedManager, Watcher, watched_by
 from pairbench.plugin.registry import reason_of
 from pairbench.results.results import Result, Results
@@ -61,7 +62,7 @@ def where(error: BaseException) -> str:
     return f" ({Path(frames[0].filename).name}:{frames[0].lineno})" if frames else ""
 
 
-def run_started(job: Job, left: Sequence[Sequence[int]]) -> RunStarted:
+def run_started(job: Job, store: Path, left: Sequence[Sequence[int]]) -> RunStarted:
     """The event of a run that is about to do `job`; `left` has the rounds of each config that are left."""
     configs = tuple(
         ConfigStarted(
@@ -76,30 +77,30 @@ def run_started(job: Job, left: Sequence[Sequence[int]]) -> RunStarted:
     )
     now = datetime.datetime.now(datetime.UTC)
     run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-    return RunStarted(run_id, job.suite, Path(job.store), configs, len(job.timed), job.workers)
+    return RunStarted(run_id, job.suite, store, configs, len(job.timed), job.workers)
 
 
-def epoch_finished(run: RunStarted, event: Mapping[str, Any]) -> EpochFinished:
+def epoch_finished(run: RunStarted, event: JobEpoch) -> EpochFinished:
     """The event of an epoch, from what the executor reports."""
-    config = run.configs[event["config_index"]]
-    figures = {"train.total_loss": event["loss"], "test.accuracy": event["accuracy"]}
+    config = run.configs[event.config_index]
+    figures = {"train.total_loss": event.loss, "test.accuracy": event.accuracy}
     return EpochFinished(
-        event["config_index"],
-        event["round"],
+        event.config_index,
+        event.round_index,
         config.config_id,
-        event["epoch"],
+        event.epoch,
         config.epochs,
         {name: value for name, value in figures.items() if value is not None},
     )
 
 
-def round_finished(store: Store, event: Mapping[str, Any]) -> RoundFinished:
+def round_finished(store: Store, event: JobRound) -> RoundFinished:
     """The event of a round that has ended, from what the executor reports."""
-    record = event["record"]
+    record = event.record
     # The file of a failed round has a random part in its name besides.
     file = store.path(record | {"status": "finished"})
     return RoundFinished(
-        event["config_index"],
+        event.config_index,
         record["round"],
         record["config_id"],
         file.relative_to(store.root).with_suffix("").as_posix(),

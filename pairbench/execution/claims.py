@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pairbench.execution.plan import Job, Task
+from pairbench.execution.plan import LocalJob, Task
 from pairbench.plugin.accelerator_records import outdated
 from pairbench.store.locks import Claim
 from pairbench.store.model_files import is_sound, model_path
@@ -25,7 +25,7 @@ Emit = Callable[[dict[str, Any]], None]
 
 
 @contextlib.contextmanager
-def claimed(job: Job, task: Task, emit: Emit, *, wait: bool = False) -> Iterator[Task]:
+def claimed(job: LocalJob, task: Task, emit: Emit, *, wait: bool = False) -> Iterator[Task]:
     """The part of `task` that is left for this process to train, claimed while the context lasts.
 
     A round that ended since the plan was made is told as a "round" event; one that another process is training as
@@ -66,7 +66,7 @@ def claimed(job: Job, task: Task, emit: Emit, *, wait: bool = False) -> Iterator
             claim.release()
 
 
-def _ended(store: Store, job: Job, number: int, rounds: tuple[int, ...]) -> dict[int, Record]:
+def _ended(store: Store, job: LocalJob, number: int, rounds: tuple[int, ...]) -> dict[int, Record]:
     """The records of `rounds` that are there by now: finished or diverged, or failed since the run started."""
     planned = job.configs[number]
     keys = planned.round_keys()
@@ -80,7 +80,7 @@ def _ended(store: Store, job: Job, number: int, rounds: tuple[int, ...]) -> dict
     return found
 
 
-def _lacks_model(store: Store, job: Job, number: int, record: Record) -> bool:
+def _lacks_model(store: Store, job: LocalJob, number: int, record: Record) -> bool:
     """Whether a round has ended with figures and its model is not there."""
     planned = job.configs[number]
     path = model_path(store, record["config_id"], record["round"], planned.round_keys()[record["round"]])
@@ -88,7 +88,7 @@ def _lacks_model(store: Store, job: Job, number: int, record: Record) -> bool:
 
 
 @contextlib.contextmanager
-def alone(job: Job, emit: Emit) -> Iterator[None]:
+def alone(job: LocalJob, emit: Emit) -> Iterator[None]:
     """Wait until no other run on this store takes timings, and keep others waiting while the context lasts."""
     store = Store(job.store)
     while (claim := store.claim_timing()) is None:
@@ -100,7 +100,7 @@ def alone(job: Job, emit: Emit) -> Iterator[None]:
         claim.release()
 
 
-def untimed(job: Job, numbers: list[int]) -> list[int]:
+def untimed(job: LocalJob, numbers: list[int]) -> list[int]:
     """Those of the configs `numbers` that no other run has timed since this one started."""
     store = Store(job.store)
     return [

@@ -13,16 +13,19 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator
+from pathlib import Path
 from typing import IO, Any
 
 from pairbench.errors import StoreError, WorkerError
-from pairbench.execution.plan import Job
+from pairbench.execution.job_events import typed
+from pairbench.execution.plan import Job, LocalJob
+from pairbench.plugin.executors import JobEvent
 from pairbench.text import printable
 
 _COMMAND = (sys.executable, "-P", "-m", "pairbench.worker.fork_server")
 
 
-def run_workers(job: Job) -> Generator[dict[str, Any], None, None]:
+def run_workers(job: Job, store: Path) -> Generator[JobEvent, None, None]:
     """Do `job` in worker processes; closing the iterator stops them all and keeps every finished round.
 
     Raises:
@@ -51,7 +54,8 @@ def run_workers(job: Job) -> Generator[dict[str, Any], None, None]:
             start_new_session=True,
         )
         try:
-            yield from _events(server, {"job": job.to_json(), "scratch": scratch}, log)
+            order = {"job": LocalJob.of(job, store).to_json(), "scratch": scratch}
+            yield from filter(None, map(typed, _events(server, order, log)))
         finally:
             _stop(server)
 

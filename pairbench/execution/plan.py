@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pairbench.config.run_config import RunConfig, canonical, from_flat
 from pairbench.plugin.registry import Registry
@@ -66,8 +66,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """All that an executor needs, as values that JSON can carry.
+    """All that an executor needs: picklable, and without anything that means something on one machine alone.
 
+    configs: the configs, by index.
+    tasks: the rounds to train.
+    timed: the configs whose speed is to be measured.
+    suite: the name of the suite, for records.
+    workers: processes that may train at once.
+    round_timeout: seconds after which a round counts as failed.
+    threads: threads of torch in a worker.
+    replace: whether records that are in the store are trained again.
+    repeats: repeats of each measurement of speed.
     started: when the plan was made, in seconds since 1970; what others have written since counts as this run's.
     memory_mib: what a worker may allocate; None leaves it most of what the machine has.
     modes: ways to answer that are timed besides.
@@ -77,8 +86,7 @@ class Job:
 
     configs: tuple[PlannedConfig, ...]
     tasks: tuple[Task, ...]
-    timed: tuple[int, ...]
-    store: str
+    timed: tuple[int, ...] = ()
     suite: str | None = None
     workers: int = 1
     round_timeout: float | None = None
@@ -100,7 +108,6 @@ class Job:
             ],
             "tasks": [[task.config_index, list(task.rounds)] for task in self.tasks],
             "timed": list(self.timed),
-            "store": self.store,
             "suite": self.suite,
             "workers": self.workers,
             "round_timeout": self.round_timeout,
@@ -115,7 +122,7 @@ class Job:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], registry: Registry | None = None) -> Job:
+    def from_json(cls, value: dict[str, Any], registry: Registry | None = None) -> Self:
         """The job that `to_json` wrote."""
         configs = tuple(
             PlannedConfig(m["name"], from_flat(m["config"], registry), Context(m["data"], m["code"]))
@@ -135,6 +142,26 @@ class Job:
         for number in sorted({task.config_index for task in self.tasks}):
             groups.setdefault(self.configs[number].dataset_key, []).append(number)
         return groups
+
+
+@dataclass(frozen=True)
+class LocalJob(Job):
+    """A job whose workers write to a store on their own machine.
+
+    store: the folder of the records.
+    """
+
+    store: str = ""
+
+    @classmethod
+    def of(cls, job: Job, store: Path) -> LocalJob:
+        """`job`, with the store at `store`."""
+        parts = {item.name: getattr(job, item.name) for item in fields(Job)}
+        return cls(**parts, store=str(store.resolve()))
+
+    def to_json(self) -> dict[str, Any]:
+        """This job as plain values."""
+        return super().to_json() | {"store": self.store}
 
 
 def pending(configs: Sequence[PlannedConfig], known: Known, *, fresh: bool, retry_failed: bool) -> list[list[int]]:

@@ -16,11 +16,13 @@ from pairbench.config.suite import Entry, find_suite
 from pairbench.environment import cores, machine
 from pairbench.errors import MismatchError, SpecError
 from pairbench.execution.announcing import Announcer, epoch_finished, round_finished, run_finished, run_started
+from pairbench.execution.executors import IN_PROCESS, chosen_executor, execute
 from pairbench.execution.plan import Job, PlannedConfig, cut, kept, pending, planned_config, unkept
 from pairbench.execution.tracking import Tracking, chosen_trackers
 from pairbench.plugin.accelerator_choice import allowed
 from pairbench.plugin.accelerator_records import outdated
 from pairbench.plugin.events import DataProgressed, RunStarted
+from pairbench.plugin.executors import Executor, JobData, JobEpoch, JobNote, JobReady, JobRefused, JobRound
 from pairbench.plugin.notify import heard_by
 from pairbench.plugin.registry import Registry, installed
 from pairbench.results.results import Result, Results
@@ -53,6 +55,7 @@ def run(
     keep_models: bool = False,
     round_timeout: float | None = None,
     memory_limit: float | None = None,
+    executor: str | Executor | None = None,
     track: str | Sequence[str] | None = None,
     display: Any = None,
 ) -> Results:
@@ -72,6 +75,8 @@ def run(
         round_timeout: seconds after which a round is stopped and counted as failed.
         memory_limit: MiB that a worker process may allocate, beyond which its round fails; None leaves it most of what
             the machine has. Linux alone counts.
+        executor: where rounds are trained, with its options, such as "local", "in_process" or "ray num_gpus=0.5"; None
+            takes the one that PAIRBENCH_EXECUTOR names, else worker processes on this machine.
         track: trackers that log the run, such as "tensorboard" or ["mlflow", "wandb"]; None takes those that
             PAIRBENCH_TRACK names, and "" none.
         display: an object with event hooks, such as a progress display.
@@ -94,6 +99,7 @@ def run(
         keep_models=keep_models,
         round_timeout=round_timeout,
         memory_limit=memory_limit,
+        executor=executor,
     )
 
 
@@ -178,6 +184,7 @@ class Run:
         round_timeout: float | None,
         memory_limit: float | None = None,
         keep_models: bool = False,
+        executor: str | Executor | None = None,
     ) -> Results:
         """Do what is left, and give back everything."""
         if workers is not None and workers < 0:
@@ -199,17 +206,18 @@ class Run:
             f"{path} was damaged ({reason}): it is set aside, and its round is trained anew where this run asks for it"
             for path, reason in scan.damaged.items()
         ]
-        count = cores() if workers is None else workers
-        if count and not all(self._travels(planned) for planned in configs):
+        chosen = chosen_executor(executor, workers, self.registry)
+        here = chosen.name == IN_PROCESS
+        count = 0 if here else cores() if workers is None else workers
+        if not here and not all(self._travels(planned) for planned in configs):
             raise SpecError(
                 "a component of this run belongs to no installed plugin, so worker processes cannot find it. "
-                "Use workers=0, or bring it by an entry point of the group 'pairbench'."
+                "Use executor=in_process, or bring it by an entry point of the group 'pairbench'."
             )
         job = Job(
             configs,
             cut(configs, left),
             tuple(self._untimed(fresh)) if timing else (),
-            str(self.store.root.resolve()),
             self.plan.suite,
             count,
             round_timeout,
@@ -218,10 +226,10 @@ class Run:
             memory_mib=memory_limit,
             keep_models=keep_models,
         )
-        begun = run_started(job, left)
+        begun = run_started(job, self.store.root.resolve(), left)
         try:
             if job.tasks or job.timed:
-                self._execute(job, begun)
+                self._execute(chosen, job, begun)
                 self.store.tidy({planned.config_id for planned in configs})
             else:
                 self._tell("pairbench_run_started", run=begun)
@@ -264,28 +272,26 @@ class Run:
         ]
         return same[-1] if same else None
 
-    def _execute(self, job: Job, started: RunStarted) -> None:
-        from pairbench.execution.executors import execute
-
-        events = []
+    def _execute(self, executor: Executor, job: Job, started: RunStarted) -> None:
+        refused = []
         # Closed on every way out, so that Ctrl-C or an error leaves no worker behind.
-        with self.listening(), contextlib.closing(execute(job)) as stream:
+        with self.listening(), contextlib.closing(execute(executor, job, self.store.root.resolve())) as stream:
             for event in stream:
-                match event["event"]:
-                    case "invalid":
-                        events.append(event)
-                    case "ready":
+                match event:
+                    case JobRefused():
+                        refused.append(event)
+                    case JobReady():
                         self._tell("pairbench_run_started", run=started)
-                    case "epoch":
+                    case JobEpoch():
                         self._tell("pairbench_epoch_finished", epoch=epoch_finished(started, event))
-                    case "data":
-                        self._progressed(event["done"], event["total"], event["what"])
-                    case "round":
+                    case JobData():
+                        self._progressed(event.done, event.total, event.what)
+                    case JobRound():
                         finished = round_finished(self.store, event)
-                        self._tell("pairbench_round_finished", record=event["record"], finished=finished)
-                    case "note":
-                        self._note(event["message"])
-        refuse_invalid(events, started.names)
+                        self._tell("pairbench_round_finished", record=event.record, finished=finished)
+                    case JobNote():
+                        self._note(event.message)
+        refuse_invalid(refused, started.names)
 
     def listening(self) -> contextlib.AbstractContextManager[None]:
         """While this holds, what datasets tell in this process is shown, and what they note is kept."""
@@ -332,14 +338,13 @@ class Run:
         return Results(tuple(items), self.store.root, scan.damaged, notes=tuple(self.notes), models=models)
 
 
-def refuse_invalid(events: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    """Raise what the first "invalid" event says, and how many more there are.
+def refuse_invalid(refused: Sequence[JobRefused], names: Sequence[str]) -> None:
+    """Raise what the first of `refused` says, and how many more there are.
 
     Raises:
-        MismatchError: there is such an event.
+        MismatchError: there is one.
     """
-    invalid = [event for event in events if event["event"] == "invalid"]
-    if invalid:
-        label = f"{printable(names[invalid[0]['config_index']], 80)}: " if len(names) > 1 else ""
-        more = f" ({len(invalid) - 1} more cannot run either.)" if len(invalid) > 1 else ""
-        raise MismatchError(label + str(invalid[0]["message"]) + more)
+    if refused:
+        label = f"{printable(names[refused[0].config_index], 80)}: " if len(names) > 1 else ""
+        more = f" ({len(refused) - 1} more cannot run either.)" if len(refused) > 1 else ""
+        raise MismatchError(label + refused[0].message + more)

@@ -9,10 +9,11 @@ from typing import Any
 from pairbench.config.run_config import RunConfig, resolve
 from pairbench.config.spec import expand, parse, split_specs
 from pairbench.errors import SpecError, WorkerError
-from pairbench.execution.executors import execute
+from pairbench.execution.executors import chosen_executor, execute
 from pairbench.execution.plan import Job, planned_config
 from pairbench.execution.runner import refuse_invalid
 from pairbench.plugin.accelerator_choice import allowed
+from pairbench.plugin.executors import JobBroken, JobNote, JobRefused, JobTiming
 from pairbench.plugin.registry import installed
 from pairbench.results.quantiles import median_interval
 from pairbench.results.render import Document, Table, csv_lines
@@ -72,28 +73,30 @@ def side_by_side(
     planned = tuple(planned_config(str(config), config, config.data(), registry) for config in configs)
     if len({one.config_id for one in planned}) < len(planned):
         raise SpecError("the same config twice: nothing to compare. Name each config once.")
-    place = str(Store(store).root.resolve())
     job = Job(
         planned,
         (),
         tuple(range(len(planned))),
-        place,
         workers=1,
         repeats=MOST_REPEATS if repeats is None else repeats,
         modes=tuple(modes),
         timing_seconds=seconds if repeats is None else None,
     )
     timings: dict[int, dict[str, Any]] = {}
-    events = []
-    for event in execute(job):
-        events.append(event)
-        if event["event"] == "timing":
-            timings[event["config_index"]] = event["timing"]
-        elif event["event"] == "broken":
-            raise WorkerError(f"{planned[event['config_index']].name} cannot be built: {event['error']['reason']}.")
-    refuse_invalid(events, [one.name for one in planned])
+    refused, notes = [], []
+    # Speed is that of this machine, whatever executor trains.
+    for event in execute(chosen_executor("local", 1, registry), job, Store(store).root.resolve()):
+        match event:
+            case JobTiming():
+                timings[event.config_index] = event.timing
+            case JobBroken():
+                raise WorkerError(f"{planned[event.config_index].name} cannot be built: {event.error['reason']}.")
+            case JobRefused():
+                refused.append(event)
+            case JobNote():
+                notes.append(event.message)
+    refuse_invalid(refused, [one.name for one in planned])
     if len(timings) < len(planned):
-        notes = [event["message"] for event in events if event["event"] == "note"]
         raise WorkerError("the timing was not taken" + (f" ({notes[0]})." if notes else "."))
     results = [{"name": m.name, "config_id": m.config_id, "timing": timings[i]} for i, m in enumerate(planned)]
     ratios = [

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pairbench.plugin.accelerators import Accelerator
     from pairbench.plugin.components import Component
     from pairbench.plugin.events import DataProgressed, EpochFinished, RoundFinished, RunFinished, RunStarted
+    from pairbench.plugin.executors import Executor
     from pairbench.plugin.metric_specs import MetricSpec
     from pairbench.plugin.trackers import Tracker
     from pairbench.results.results import Results
@@ -38,6 +39,11 @@ def pairbench_trackers() -> list[type[Tracker]]:  # type: ignore[empty-body]
 def pairbench_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
     """The metrics that this plugin brings, computed for every config of a task that has what they need. Import no torch
     here."""
+
+
+@hookspec
+def pairbench_executors() -> list[type[Executor]]:  # type: ignore[empty-body]
+    """The executors that this plugin brings, each chosen by `--executor NAME`. Import no torch here."""
 
 
 @hookspec

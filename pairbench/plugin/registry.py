@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from pairbench import __version__
 from pairbench.errors import SpecError
@@ -25,6 +25,7 @@ from pairbench.plugin import hooks
 from pairbench.plugin.accelerators import Accelerator
 from pairbench.plugin.components import INTERFACES, Component
 from pairbench.plugin.core_metrics import CORE
+from pairbench.plugin.executors import Executor
 from pairbench.plugin.gathering import PluginError, gather, shown
 from pairbench.plugin.hook_calls import PROJECT, GuardedManager
 from pairbench.plugin.metric_specs import MetricSpec
@@ -86,6 +87,9 @@ def core_metrics() -> dict[str, list[InstalledMetric]]:
     return {spec.name: [InstalledMetric(spec, origin)] for spec in CORE}
 
 
+Kind = TypeVar("Kind", type[Tracker], type[Executor])
+
+
 @dataclass
 class Registry:
     """All that is installed.
@@ -98,7 +102,8 @@ class Registry:
     disabled: the plugins that PAIRBENCH_PLUGINS or --no-plugins leaves out, as (plugin, distribution).
     suite_homes: the distribution that brings each suite file.
     trackers: for each name, every tracker that claims it, by the distribution that brings it.
-    tracker_origins: where each tracker comes from.
+    executors: for each name, every executor that claims it, by the distribution that brings it.
+    executor_origins, tracker_origins: where each of them comes from.
     metrics: for each name, every metric that claims it, the core's own first.
     accelerators: by name; as `distribution:name` where several plugins use the name.
     """
@@ -111,6 +116,8 @@ class Registry:
     disabled: list[tuple[str, str]] = field(default_factory=list)
     suite_homes: dict[Path, str] = field(default_factory=dict)
     trackers: dict[str, dict[str, type[Tracker]]] = field(default_factory=dict)
+    executors: dict[str, dict[str, type[Executor]]] = field(default_factory=dict)
+    executor_origins: dict[type[Executor], Origin] = field(default_factory=dict)
     tracker_origins: dict[type[Tracker], Origin] = field(default_factory=dict)
     metrics: dict[str, list[InstalledMetric]] = field(default_factory=core_metrics)
     accelerators: dict[str, InstalledAccelerator] = field(default_factory=dict)
@@ -141,17 +148,24 @@ class Registry:
         Raises:
             SpecError: there is none, or two plugins claim the name.
         """
+        return self._claimed("tracker", name, self.trackers)
+
+    def find_executor(self, name: str) -> type[Executor]:
+        """The executor called `name`, or `distribution:name`.
+
+        Raises:
+            SpecError: there is none, or two plugins claim the name.
+        """
+        return self._claimed("executor", name, self.executors)
+
+    def _claimed(self, what: str, name: str, known: Mapping[str, Mapping[str, Kind]]) -> Kind:
         distribution, _, plain = name.rpartition(":")
-        claims = {
-            home: tracker
-            for home, tracker in self.trackers.get(plain, {}).items()
-            if not distribution or home == distribution
-        }
+        claims = {home: kind for home, kind in known.get(plain, {}).items() if not distribution or home == distribution}
         if not claims:
-            raise SpecError(f"{unknown('tracker', name, self.trackers)}{self._absent()}")
+            raise SpecError(f"{unknown(what, name, known)}{self._absent()}")
         if len(claims) > 1:
             names = " or ".join(f"{home}:{plain}" for home in claims)
-            raise SpecError(f"tracker {quoted(plain)} is claimed by {len(claims)} plugins. Write {printable(names)}.")
+            raise SpecError(f"{what} {quoted(plain)} is claimed by {len(claims)} plugins. Write {printable(names)}.")
         return next(iter(claims.values()))
 
     def _absent(self) -> str:
@@ -223,6 +237,9 @@ def load(group: str = GROUP) -> Registry:
         registry.tracker_origins[tracker] = origins[plugin]
     for plugin, spec in brought["pairbench_metrics"]:
         registry.metrics.setdefault(spec.name, []).append(InstalledMetric(spec, origins[plugin]))
+    for plugin, executor in brought["pairbench_executors"]:
+        registry.executors.setdefault(executor.name, {})[origins[plugin].distribution] = executor
+        registry.executor_origins[executor] = origins[plugin]
     accelerators = [(item, origins[plugin]) for plugin, item in brought["pairbench_accelerators"]]
     registry.accelerators = _accelerators(accelerators)
     return registry
@@ -275,6 +292,7 @@ def _gathered(registry: Registry, origins: dict[str, Origin]) -> dict[str, list[
         items = {hook: sorted(part.items, key=lambda item: order.index(item[0])) for hook, part in found.items()}
         named = [(plugin, component.slot, component.name) for plugin, component in items["pairbench_components"]]
         named += [(plugin, "metric", spec.name) for plugin, spec in items["pairbench_metrics"]]
+        named += [(plugin, "executor", kind.name) for plugin, kind in items["pairbench_executors"]]
         named += [(plugin, "accelerator", item.name) for plugin, item in items["pairbench_accelerators"]]
         failures = _named_twice(named, origins)
         for part in found.values():
@@ -345,7 +363,9 @@ def _checked(component: Any) -> type[Component]:
     return component
 
 
-def _refuse_unfinished(kind: type[Component] | type[Tracker] | type[Accelerator], such_as: str) -> None:
+def _refuse_unfinished(
+    kind: type[Component] | type[Tracker] | type[Accelerator] | type[Executor], such_as: str
+) -> None:
     """Refuse a class without a name, or with methods that it has to have and lacks."""
     if not (isinstance(kind.name, str) and kind.name.isidentifier()):
         raise PluginError(f"{kind.__name__}.name is {shown(kind.name)}: expected one such as '{such_as}'")
@@ -388,6 +408,13 @@ def _tracker(tracker: Any) -> type[Tracker]:
     return tracker
 
 
+def _executor(executor: Any) -> type[Executor]:
+    if not (isinstance(executor, type) and issubclass(executor, Executor)):
+        raise PluginError(f"pairbench_executors gave {shown(executor)}: expected subclasses of pairbench.Executor")
+    _refuse_unfinished(executor, "my_cluster")
+    return executor
+
+
 def _accelerator(accelerator: Any) -> Accelerator:
     if not isinstance(accelerator, Accelerator):
         raise PluginError(f"pairbench_accelerators gave {shown(accelerator)}: expected pairbench.Accelerator instances")
@@ -410,12 +437,16 @@ BROUGHT: Mapping[str, Callable[[Any], Any]] = {
     "pairbench_trackers": _tracker,
     "pairbench_metrics": _metric,
     "pairbench_accelerators": _accelerator,
+    "pairbench_executors": _executor,
 }
 
 
 def _package_hash(module: str) -> str:
     """The source hash of the package that `module` is in: the outermost that has a file."""
     parts = module.split(".")
+    if parts[0] == GROUP:
+        # Of the core, only what the entry point names.
+        return source_hash(sys.modules.get(module))
     names = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
     return next((found for name in names if (found := source_hash(sys.modules.get(name)))), "")
 

@@ -12,18 +12,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pairbench.testing.checks import CHECKS, TRACKER_CHECKS, Check, checks_for
+    from pairbench.testing.checks import CHECKS, Check, checks_for
     from pairbench.testing.kit import ConformanceError, Finding, conformance, examine, label
 
 _HOMES = {
-    "checks": ["CHECKS", "TRACKER_CHECKS", "Check", "checks_for"],
+    "checks": ["CHECKS", "Check", "checks_for"],
     "kit": ["ConformanceError", "Finding", "conformance", "examine", "label"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CHECKS",
-    "TRACKER_CHECKS",
     "Check",
     "ConformanceError",
     "Finding",

@@ -9,11 +9,12 @@ from typing import Any
 
 from pairbench.plugin.accelerators import Accelerator
 from pairbench.plugin.components import INTERFACES, Component
+from pairbench.plugin.executors import Executor
 from pairbench.plugin.metric_specs import MetricSpec
 from pairbench.plugin.trackers import Tracker
 
-# What the kit examines: a component with its options, a metric, an accelerator, or a tracker's class.
-Subject = Component | MetricSpec | Accelerator | type[Tracker]
+# What the kit examines: a component or an executor with its options, a metric, an accelerator, or a tracker's class.
+Subject = Component | MetricSpec | Accelerator | Executor | type[Tracker]
 
 ALL = tuple(INTERFACES)
 NETWORKS = ("encoder", "head", "loss")
@@ -48,7 +49,7 @@ class Check:
         function(recipe)
 
 
-CHECKS: tuple[Check, ...] = (
+_COMPONENTS_AND_METRICS: tuple[Check, ...] = (
     Check("options_are_documented", ALL, "The component and each of its options have a description.", "values"),
     Check("options_survive_text", ALL, "Written in a spec and read again, the options are the same.", "values"),
     Check("options_survive_json", ALL, "Written to JSON and read again, the options are the same.", "values"),
@@ -147,7 +148,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 _ACCELERATORS = "network_checks.accelerators"
-ACCELERATOR_CHECKS: tuple[Check, ...] = (
+_FOR_ACCELERATORS: tuple[Check, ...] = (
     Check("accelerator_is_documented", ("accelerator",), "It says what it makes faster.", "values"),
     Check("accelerator_needs_no_torch", ("accelerator",), "Importing it imports no torch.", "imports"),
     Check("fingerprint_is_stable", ("accelerator",), "Its code has a digest that does not change.", "values"),
@@ -167,7 +168,20 @@ ACCELERATOR_CHECKS: tuple[Check, ...] = (
     ),
 )
 
-TRACKER_CHECKS: tuple[Check, ...] = (
+_FOR_EXECUTORS: tuple[Check, ...] = (
+    Check("executor_is_documented", ("executor",), "It and its options are described.", "executors"),
+    Check("executor_needs_no_torch", ("executor",), "Importing it imports no torch.", "imports"),
+    Check(
+        "every_round_is_trained_as_here",
+        ("executor",),
+        "Every round is yielded once, stored, and has the figures of this process.",
+        "executors",
+    ),
+    Check("training_starts_once", ("executor",), "JobReady comes once, before the first round.", "executors"),
+    Check("an_interrupted_run_ends", ("executor",), "It stops soon when its iterator is closed.", "executors"),
+)
+
+_FOR_TRACKERS: tuple[Check, ...] = (
     Check("tracker_is_documented", ("tracker",), "It says what it is and how to install what it needs.", "trackers"),
     Check(
         "importing_needs_no_package",
@@ -191,11 +205,16 @@ TRACKER_CHECKS: tuple[Check, ...] = (
 )
 
 
+CHECKS: tuple[Check, ...] = (*_COMPONENTS_AND_METRICS, *_FOR_ACCELERATORS, *_FOR_EXECUTORS, *_FOR_TRACKERS)
+
+
 def checks_for(recipe: Subject) -> list[Check]:
-    """The checks that are for `recipe`: those of its slot, of metrics, of accelerators, or of trackers."""
-    if isinstance(recipe, type):
-        return list(TRACKER_CHECKS)
-    if isinstance(recipe, Accelerator):
-        return list(ACCELERATOR_CHECKS)
-    slot = "metric" if isinstance(recipe, MetricSpec) else recipe.slot
-    return [check for check in CHECKS if slot in check.slots]
+    """The checks that are for `recipe`: those of its slot, or of metrics, accelerators, executors or trackers."""
+    return [check for check in CHECKS if _slot_of(recipe) in check.slots]
+
+
+def _slot_of(recipe: Subject) -> str:
+    if isinstance(recipe, Component):
+        return recipe.slot
+    kinds = {MetricSpec: "metric", Accelerator: "accelerator", Executor: "executor"}
+    return next((name for kind, name in kinds.items() if isinstance(recipe, kind)), "tracker")

@@ -10,6 +10,7 @@ from typing import Any
 
 from pairbench.plugin.accelerators import Accelerator
 from pairbench.plugin.components import Component
+from pairbench.plugin.executors import Executor
 from pairbench.plugin.metric_specs import MetricSpec
 from pairbench.plugin.trackers import Tracker
 from pairbench.testing.kit import broken
@@ -80,6 +81,13 @@ def metric_needs_no_torch(spec: MetricSpec) -> None:
     if isinstance(spec.compute, str) or module in (None, "__main__"):
         return
     _refuse_heavy(_probe(str(module)), f"importing {module}", "the function")
+
+
+def executor_needs_no_torch(executor: Executor) -> None:
+    """A fresh process imports the module of an executor without importing torch, torchvision or timm."""
+    module = type(executor).__module__
+    if module != "__main__":
+        _refuse_heavy(_probe(module), f"importing {module}", "`execute`")
 
 
 def accelerator_needs_no_torch(accelerator: Accelerator) -> None:

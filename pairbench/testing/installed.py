@@ -7,8 +7,9 @@ from typing import Any
 
 from pairbench.errors import SpecError
 from pairbench.plugin.components import Component
+from pairbench.plugin.executors import Executor
 from pairbench.plugin.metrics import known_metrics
-from pairbench.plugin.registry import Installed, Registry
+from pairbench.plugin.registry import Registry
 from pairbench.plugin.selection import normal
 from pairbench.results.render import Document, Table
 from pairbench.testing.checks import Subject
@@ -40,11 +41,16 @@ def check_installed(registry: Registry, wanted: str | None = None, tell: Told = 
             for claim in claims:
                 if _is_wanted(wanted, claim.origin.plugin, claim.origin.distribution):
                     tell(f"{slot}={name}")
-                    results += _examined(f"{slot}={name}", claim)
+                    results += _examined(f"{slot}={name}", claim.component, claim.origin.distribution)
     for name, metric in known_metrics(registry).items():
         if metric.origin.plugin and _is_wanted(wanted, metric.origin.plugin, metric.origin.distribution):
             tell(f"metric {name}")
             results += _findings(f"metric {name}", metric.origin.distribution, metric.spec)
+    for name, executors in sorted(registry.executors.items()):
+        for distribution, kind in executors.items():
+            if _is_wanted(wanted, registry.executor_origins[kind].plugin, distribution):
+                tell(f"executor {name}")
+                results += _examined(f"executor {name}", kind, distribution)
     for name, item in sorted(registry.accelerators.items()):
         if _is_wanted(wanted, item.origin.plugin, item.origin.distribution):
             tell(f"accelerator {name}")
@@ -97,14 +103,13 @@ def _is_wanted(wanted: str | None, plugin: str, distribution: str) -> bool:
     return wanted is None or normal(wanted) in (normal(plugin), normal(distribution))
 
 
-def _examined(component: str, claim: Installed) -> list[dict[str, str]]:
-    kind, distribution = claim.component, claim.origin.distribution
+def _examined(component: str, kind: type[Component] | type[Executor], distribution: str) -> list[dict[str, str]]:
     needed = [option for option, field in kind.option_fields().items() if field.is_required()]
     if needed:
         why = f"it needs {', '.join(needed)}: check it in a test, by conformance({kind.__name__}(...))"
         return [_row(component, distribution, "has_defaults", "skipped", why)]
     try:
-        recipe: Component = kind()
+        recipe = kind()
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything
         why = f"its defaults are rejected by its own validators ({type(error).__name__}: {error})"
         return [_row(component, distribution, "has_defaults", "failed", why)]

@@ -71,7 +71,7 @@ class Speed:
 
     def __init__(self, config: RunConfig, benchmark: Any) -> None:
         from pairbench.timing.harness import Subject
-        from pairbench.worker.steps import choose_device
+        from pairbench.worker.devices import choose_device
 
         self.config, self._benchmark = config, benchmark
         self._subject = Subject(config, choose_device(config.train.device))

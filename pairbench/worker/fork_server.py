@@ -8,80 +8,42 @@ process that started it is gone, and it ends with all its workers.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import multiprocessing
 import os
 import shutil
-import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pairbench.errors import StoreError
 from pairbench.execution.claims import SHARED
-from pairbench.execution.plan import Job, Task
-from pairbench.timing.peak_memory import forget_peak
+from pairbench.execution.plan import LocalJob, Task
 from pairbench.training.complexity import Profile
-from pairbench.worker import steps as worker
+from pairbench.worker.checks import check
+from pairbench.worker.child import load_everything, work_through
+from pairbench.worker.pools import prepare
+from pairbench.worker.records import fail
+from pairbench.worker.rounds import train_singly, train_unclaimed
+from pairbench.worker.timings import take_timings_in_turn
+from pairbench.worker.units import KILLED, Running, Unit, crash, ends
 
 Event = dict[str, Any]
 GRACE = 5.0
-KILLED = "the worker was killed by SIGKILL"
-# How many tasks one worker may do, and the seconds after which it begins no other.
-MOST, BRIEF = 32, 0.5
-
-
-@dataclass
-class Unit:
-    """Something that one worker process does.
-
-    work: called in the worker with a function that sends events.
-    crashed: called here with an explanation where the worker ended without having finished.
-    kin: units that share it may be done by one worker, one after the other; None is done alone.
-    """
-
-    work: Callable[[worker.Emit], None]
-    crashed: Callable[[dict[str, str]], None]
-    timeout: float | None = None
-    kin: str | None = None
-
-
-@dataclass
-class Running:
-    """A worker process, its pipe and the file that holds what it printed.
-
-    units: what it has left to do, what it is at first.
-    begun: how many it has been at.
-    """
-
-    units: list[Unit]
-    process: Any
-    pipe: Connection
-    log: Path
-    since: float = field(default_factory=time.monotonic)
-    finished: bool = False
-    begun: int = 1
-
-    @property
-    def timeout(self) -> float | None:
-        """The seconds that it may take for what it is at."""
-        return self.units[0].timeout if self.units else None
+# How many tasks one worker may do.
+MOST = 32
 
 
 class Server:
     """Does one job."""
 
-    def __init__(self, job: Job, send: Callable[[Event], None], folder: Path) -> None:
+    def __init__(self, job: LocalJob, send: Callable[[Event], None], folder: Path) -> None:
         self.job, self.send, self.folder = job, send, folder
         self.profiles: dict[int, Profile] = {}
         self.broken: dict[int, dict[str, str]] = {}
@@ -124,7 +86,7 @@ class Server:
             self._run([self._trains(task, folders[task.config_index], wait=True) for task in tasks], job.workers)
         timed = [number for number in job.timed if number not in self.broken]
         if timed:
-            self._run([Unit(partial(worker.take_timings_in_turn, job, timed), self._untimed)], 1)
+            self._run([Unit(partial(take_timings_in_turn, job, timed), self._untimed)], 1)
 
     def _cost(self, task: Task) -> float:
         """Rough work in a task; the longest start first, so that no core idles at the end."""
@@ -137,17 +99,17 @@ class Server:
             if len(numbers) == 1:
                 self._take({"event": "broken", "config_index": numbers[0], "error": error})
 
-        return Unit(partial(worker.check, self.job, numbers), crashed)
+        return Unit(partial(check, self.job, numbers), crashed)
 
     def _prepares(self, numbers: list[int], place: Path) -> Unit:
         def crashed(error: dict[str, str]) -> None:
             for number in numbers:
                 self._take({"event": "broken", "config_index": number, "error": error})
 
-        return Unit(partial(worker.prepare, self.job, numbers, place), crashed)
+        return Unit(partial(prepare, self.job, numbers, place), crashed)
 
     def _trains(self, task: Task, place: Path, *, wait: bool = False, again: bool = False) -> Unit:
-        work = partial(worker.train_unclaimed, self.job, task, place, self.profiles[task.config_index], wait=wait)
+        work = partial(train_unclaimed, self.job, task, place, self.profiles[task.config_index], wait=wait)
 
         def crashed(error: dict[str, str]) -> None:
             ended = self._ended.get(task.config_index, set()).union(
@@ -163,7 +125,7 @@ class Server:
                 self._waiting.appendleft(self._trains(rest, place, wait=wait, again=True))
             elif several and left:
                 # Alone, each round shows whether it is the one that takes its process along.
-                worker.train_singly(self.job, place, task.config_index, f"stacked, the worker ended: {error['reason']}")
+                train_singly(self.job, place, task.config_index, f"stacked, the worker ended: {error['reason']}")
                 self._split(task.config_index, left)
             else:
                 self._fail(task, left, error)
@@ -189,7 +151,7 @@ class Server:
 
     def _fail(self, task: Task, rounds: Iterable[int], error: dict[str, str]) -> None:
         for index in rounds:
-            self._take(worker.fail(self.job, task.config_index, index, error))
+            self._take(fail(self.job, task.config_index, index, error))
 
     def _take(self, event: Event) -> None:
         """Note what an event says, and pass it on."""
@@ -234,7 +196,7 @@ class Server:
         log = self.folder / f"log-{self._made}"
         receive, send = self._context.Pipe(duplex=False)
         works = [unit.work for unit in units]
-        process = self._context.Process(target=_worker, args=(works, send, log, self.job.memory_mib), daemon=True)
+        process = self._context.Process(target=work_through, args=(works, send, log, self.job.memory_mib), daemon=True)
         process.start()
         send.close()
         return Running(units, process, receive, log)
@@ -273,7 +235,7 @@ class Server:
         reason = ""
         if alive and (closed or one.finished):
             # Nothing more can come; a thread or a handler of a component must not keep the whole run waiting.
-            if not _ends(one.process, GRACE):
+            if not ends(one.process, GRACE):
                 one.process.kill()
                 reason = "the worker closed its pipe and did not end"
             alive = False
@@ -286,7 +248,7 @@ class Server:
         one.process.join()
         one.pipe.close()
         if not one.finished and one.units and one.begun == 1:
-            one.units.pop(0).crashed(_crash(one, reason))
+            one.units.pop(0).crashed(crash(one, reason))
         elif not one.finished and one.units:
             # What was done before in the same process may be to blame.
             one.units[0] = replace(one.units[0], kin=None)
@@ -295,85 +257,17 @@ class Server:
         return True
 
 
-def _ends(process: Any, seconds: float) -> bool:
-    """Whether `process` ends within `seconds`; its own `join` waits for ever where a component has closed its pipes."""
-    limit = time.monotonic() + seconds
-    while process.is_alive():
-        if time.monotonic() > limit:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def _crash(one: Running, reason: str) -> dict[str, str]:
-    """Why a worker ended, and the last that it printed."""
-    code = one.process.exitcode
-    if not reason and code is not None and code < 0:
-        with contextlib.suppress(ValueError):
-            reason = f"the worker was killed by {signal.Signals(-code).name}"
-        if reason == KILLED:
-            reason += ", often for want of memory"
-    printed = one.log.read_text(errors="replace")[-8000:] if one.log.exists() else ""
-    return {"reason": reason or f"the worker exited with code {code}", "traceback": printed}
-
-
-def _worker(works: list[Callable[[worker.Emit], None]], pipe: Connection, log: Path, memory_mib: float | None) -> None:
-    """The body of a worker process."""
-    worker.die_with_parent()
-    worker.hold_memory(memory_mib)
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for target, source in ((0, null), (1, handle), (2, handle)):
-        os.dup2(source, target)
-    import faulthandler
-
-    faulthandler.enable(file=2, all_threads=False)
-    try:
-        _do(works, pipe.send)
-    except StoreError as error:
-        pipe.send({"event": "store_error", "message": str(error)})
-    pipe.send({"event": "worker_done"})
-
-
-def _do(works: list[Callable[[worker.Emit], None]], emit: worker.Emit) -> None:
-    """Do `works` one after the other, until that has taken long enough or a round has failed."""
-    started, failed = time.monotonic(), False
-
-    def told(event: Event) -> None:
-        nonlocal failed
-        failed |= event["event"] == "round" and event["record"]["status"] == "failed"
-        emit(event)
-
-    for place, work in enumerate(works):
-        if place:
-            forget_peak()
-            worker.used_process()
-        work(told)
-        emit({"event": "unit_done"})
-        if failed or time.monotonic() - started > BRIEF:
-            return
-
-
-def _load_everything() -> None:
-    """Pay now, once, for what torch loads late: its first optimiser brings in the whole compiler."""
-    torch.optim.Adam([torch.zeros(1, requires_grad=True)])
-    # A worker that looks for garbage writes to all that it looks at, and so has the kernel copy it: leave out what is
-    # here already, which takes longer than many a round.
-    gc.collect()
-    gc.freeze()
-
-
 def main() -> None:
     """Read a job and a scratch folder from standard input, do the job, and say "end"."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     order = json.loads(sys.stdin.readline())
-    job = Job.from_json(order["job"])
+    job = LocalJob.from_json(order["job"])
 
     def send(event: Event) -> None:
         out.write(json.dumps(event, allow_nan=False) + "\n")
 
-    _load_everything()
+    load_everything()
     try:
         Server(job, send, Path(order["scratch"])).run()
         send({"event": "end"})

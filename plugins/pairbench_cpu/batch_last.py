@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pairbench
-from pairbench_cpu.requirements import llvm_missing, torch_missing
+from pairbench_cpu.requirements import torch_missing
 
 if TYPE_CHECKING:
     import torch
@@ -56,3 +58,17 @@ class BatchLast(pairbench.Accelerator):
             pairs.views_together = pairs.views_together or pairs.batch_coupled
             pairs.casts_itself = pairs.casts_itself or half
             yield
+
+
+@cache
+def llvm_missing() -> str:
+    """Why no machine code can be made here; "" where it can."""
+    if find_spec("llvmlite") is None:
+        return "llvmlite is not installed. Run: pip install llvmlite"
+    try:
+        from pairbench_cpu.jit import machine_code
+
+        machine_code("define i64 @one() { ret i64 1 }", "one")
+    except Exception as error:  # noqa: BLE001 - LLVM reports a processor it does not know in several ways
+        return f"LLVM makes no code for this processor: {' '.join(str(error).split())[:160] or type(error).__name__}"
+    return ""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pairbench_cpu import autograd
+import pairbench_cpu.autograd as autograd
 from pairbench_cpu.conv import fits_tiles
 from pairbench_cpu.vmap_function import several
 

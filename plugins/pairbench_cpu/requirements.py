@@ -1,10 +1,9 @@
-"""Whether this machine and this torch have what the plugin needs; each reason is one line for `pairbench doctor`."""
+"""Whether this torch has the private names that the plugin uses."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 
 # What is used of torch beyond its public interface: a vmap's arguments without its general, slow way, and hooks.
 _FUNCTORCH = (
@@ -32,17 +31,3 @@ def torch_missing() -> str:
     layer = torch.nn.Identity()
     missing += [f"torch.nn.Module.{name}" for name in _HOOKS if not hasattr(layer, name)]
     return f"torch {torch.__version__} has no {', '.join(missing)}" if missing else ""
-
-
-@cache
-def llvm_missing() -> str:
-    """Why no machine code can be made here; "" where it can."""
-    if find_spec("llvmlite") is None:
-        return "llvmlite is not installed. Run: pip install llvmlite"
-    try:
-        from pairbench_cpu.jit import machine_code
-
-        machine_code("define i64 @one() { ret i64 1 }", "one")
-    except Exception as error:  # noqa: BLE001 - LLVM reports a processor it does not know in several ways
-        return f"LLVM makes no code for this processor: {' '.join(str(error).split())[:160] or type(error).__name__}"
-    return ""
