@@ -25,8 +25,3 @@ def line(error: BaseException, most: int = 160) -> str:
     """The message of `error` on one line, without a full stop."""
     words = (" ".join(str(error).split()) or type(error).__name__).rstrip(".")
     return words if len(words) <= most else words[: most - 3] + "..."
-
-
-def is_entry(pretrained: str) -> bool:
-    """Whether `pretrained` names an entry of a torchvision weights enum rather than a file."""
-    return pretrained.isidentifier() and pretrained.isupper()
