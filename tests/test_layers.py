@@ -276,6 +276,7 @@ ONCE = {
     "os.link(": {"store/atomic.py"},
     ".flock(": {"store/locks.py"},
     '" ".join(str(error)': {"plugin/registry.py"},
+    "torch.onnx.export(": {"model/onnx_graph.py"},
 }
 
 

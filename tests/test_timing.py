@@ -6,6 +6,7 @@ import csv
 import functools
 import io
 import random
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,8 @@ def test_every_figure_stands_in_the_csv(capsys: pytest.CaptureFixture[str], quic
 
 @pytest.mark.parametrize(("name", "missing"), [("onnx", "onnxruntime"), ("compiled", "no C.. compiler")])
 def test_a_mode_that_lacks_something_says_what(monkeypatch: pytest.MonkeyPatch, name: str, missing: str) -> None:
-    monkeypatch.setattr(modes, "find_spec", lambda _: None)
-    monkeypatch.setattr(modes.shutil, "which", lambda _: None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setenv("PATH", "")
     model = build_model(config_of(*SMALL)).eval()
     with pytest.raises(modes.Unavailable, match=missing):
         modes.mode_of(name, model, torch.zeros(2, 2, 1, 14, 14))
@@ -125,7 +126,7 @@ def test_a_mode_with_other_answers_is_refused(wrong: float) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_mode_that_is_left_out_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modes, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     found = taken(*SMALL, repeats=3, modes=("eager", "onnx"))
     shown = to_text(speed.document({"results": [{"name": "mine", "timing": found}], "ratios": []}))
     assert "mine: onnx is left out: the package onnxruntime is missing" in shown

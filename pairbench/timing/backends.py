@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import io
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pairbench.kernels.finding import make_fast
+from pairbench.model.onnx_graph import missing_package, onnx_model
 from pairbench.model.pair_model import PairModel
 from pairbench.text import one_line
 
@@ -77,30 +75,6 @@ def checked(name: str, answer: Answer, model: PairModel, images: Tensor) -> floa
     if not difference <= TOLERANCE.get(name, 0.0) * max(1.0, float(wanted.abs().max())) and name != "eager":
         raise Unavailable(f"its answers differ from eager ones by {difference:.2g}, more than rounding explains")
     return difference
-
-
-def onnx_bytes(answers: nn.Module, example: Tensor) -> bytes:
-    """The ONNX model of `answers`, input "images" (N, V, C, H, W) with N free, output "logits".
-
-    Raises:
-        Unavailable: a package is missing.
-    """
-    for package in ("onnx", "onnxscript"):
-        if find_spec(package) is None:
-            raise Unavailable(f"the package {package} is missing. Run: pip install 'pairbench[onnx]'")
-    example = example if len(example) > 1 else example.repeat(2, *[1] * (example.ndim - 1))
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        program: Any = torch.onnx.export(
-            answers.cpu().eval(),
-            (example.cpu(),),
-            dynamo=True,
-            verbose=False,
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("examples")},),
-        )
-    return bytes(program.model_proto.SerializeToString())
 
 
 def _plain(answers: nn.Module, dtype: torch.dtype = torch.float32) -> Answer:
@@ -172,11 +146,11 @@ def _compiled_bf16(answers: nn.Module, example: Tensor) -> Answer:
 
 
 def _onnx(answers: nn.Module, example: Tensor) -> Answer:
-    if find_spec("onnxruntime") is None:
-        raise Unavailable("the package onnxruntime is missing. Run: pip install 'pairbench[onnx]'")
+    if missing := missing_package():
+        raise Unavailable(f"the package {missing} is missing. Run: pip install 'pairbench[onnx]'")
     import onnxruntime
 
-    content = onnx_bytes(answers, example)
+    content = onnx_model(answers.cpu(), example.cpu(), ["logits"]).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
