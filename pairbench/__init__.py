@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pairbench.config.run_config import RunConfig, TrainOptions
     from pairbench.data.downloads import checked_downloads
+    from pairbench.environment import user_cache
     from pairbench.errors import (
         DataError,
         InputError,
@@ -61,7 +62,8 @@ if TYPE_CHECKING:
     from pairbench.plugin.trackers import Tracker
     from pairbench.results.query import compare, leaderboard
     from pairbench.results.results import Result, Results
-    from pairbench.text import printable
+    from pairbench.store.atomic import replacing
+    from pairbench.text import one_line, printable
 
 _HOMES = {
     "execution.ablation": ["ablate"],
@@ -78,6 +80,7 @@ _HOMES = {
         "refuse_exhaustion",
     ],
     "results.query": ["compare", "leaderboard"],
+    "environment": ["user_cache"],
     "plugin.csv_records": ["DELIMITERS", "CsvRecords"],
     "plugin.hooks": ["hookimpl"],
     "plugin.metric_specs": ["MetricSpec", "ScoredPairs"],
@@ -116,7 +119,8 @@ _HOMES = {
     "results.results": ["Result", "Results"],
     "execution.runner": ["run"],
     "plugin.notify": ["tell_note", "tell_progress"],
-    "text": ["printable"],
+    "store.atomic": ["replacing"],
+    "text": ["one_line", "printable"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -172,13 +176,16 @@ __all__ = [
     "leaderboard",
     "load",
     "name_on_disk",
+    "one_line",
     "open_regular",
     "printable",
     "read_pair_list",
     "refuse_exhaustion",
+    "replacing",
     "run",
     "tell_note",
     "tell_progress",
+    "user_cache",
     "why_unusable",
 ]
 

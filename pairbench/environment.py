@@ -20,10 +20,14 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def user_cache() -> Path:
-    """The cache folder: PAIRBENCH_CACHE, else pairbench's folder in the user's cache."""
+def user_cache(name: str = "") -> Path:
+    """The folder `name` in the cache folder: PAIRBENCH_CACHE, else pairbench's folder in the user's cache.
+
+    It may not exist yet, and users may delete it at any time.
+    """
     own = os.environ.get("PAIRBENCH_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pairbench"
+    folder = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "pairbench"
+    return folder.expanduser() / name
 
 
 def package_version(name: str) -> str | None:

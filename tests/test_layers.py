@@ -275,12 +275,38 @@ ONCE = {
     ".fsync(": {"store/atomic.py"},
     "os.link(": {"store/atomic.py"},
     ".flock(": {"store/locks.py"},
-    '" ".join(str(error)': {"plugin/registry.py"},
+    "os.replace(": set(),
+    "mkstemp(": set(),
+    '" ".join(str(': {"text.py"},
     "torch.onnx.export(": {"model/onnx_graph.py"},
+}
+
+
+SOURCES = {
+    path.relative_to(top).as_posix(): path
+    for top in (ROOT / "pairbench", ROOT / "plugins")
+    for path in sorted(top.rglob("*.py"))
 }
 
 
 @pytest.mark.parametrize("call", ONCE)
 def test_what_is_done_in_one_place_has_no_second_copy(call: str) -> None:
-    places = {path.relative_to(ROOT / "pairbench").as_posix() for path in MODULES.values() if call in path.read_text()}
-    assert places == ONCE[call]
+    assert {name for name, path in SOURCES.items() if call in path.read_text()} == ONCE[call]
+
+
+def renames_over(path: Path) -> bool:
+    """Whether a file calls `Path.replace`, which takes one argument where `str.replace` takes two."""
+    calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    return any(
+        isinstance(call.func, ast.Attribute)
+        and call.func.attr == "replace"
+        and len(call.args) == 1
+        and not call.keywords
+        for call in calls
+    )
+
+
+def test_a_draft_takes_its_final_name_in_one_place() -> None:
+    places = {name for name, path in SOURCES.items() if renames_over(path)}
+    # The machine code has a copy of its own until its move into a plugin is over.
+    assert places - {"kernels/machine.py", "pairbench_cpu/jit.py"} == {"store/atomic.py"}

@@ -190,6 +190,33 @@ import pairbench
 
 print(pairbench.printable("a name\\twith a tab", 12))  # -> a name\N{REPLACEMENT CHARACTER}with\N{HORIZONTAL ELLIPSIS}
 """,
+    "one_line": """
+import pairbench
+
+try:
+    int("a\\nb")
+except ValueError as error:
+    print(pairbench.one_line(error))  # -> invalid literal for int() with base 10: 'a\\nb'
+print(pairbench.one_line(KeyError()))  # -> KeyError
+""",
+    "user_cache": """
+import pairbench
+
+folder = pairbench.user_cache("thumbnails")
+folder.mkdir(parents=True, exist_ok=True)
+print(folder.name)  # -> thumbnails
+""",
+    "replacing": """
+from pathlib import Path
+
+import pairbench
+
+file = Path("totals.txt")
+with pairbench.replacing(file) as draft:
+    draft.write_text("3 images")
+    print(file.exists())  # -> False
+print(file.read_text())  # -> 3 images
+""",
 }
 
 FILES = {

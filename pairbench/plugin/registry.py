@@ -29,7 +29,7 @@ from pairbench.plugin.hook_calls import PROJECT, GuardedManager
 from pairbench.plugin.metric_specs import MetricSpec
 from pairbench.plugin.selection import CHOICE, admitted, chosen, distribution_of, misfit, unmatched
 from pairbench.plugin.trackers import Tracker
-from pairbench.text import printable, quoted, unknown
+from pairbench.text import one_line, printable, quoted, unknown
 
 GROUP = "pairbench"
 IMPORT_SECONDS = 60.0
@@ -303,10 +303,11 @@ def _bounded() -> Iterator[None]:
 def reason_of(error: BaseException) -> str:
     """What went wrong, in one line; an error of ours speaks for itself."""
     try:
-        text = " ".join(str(error).split())
+        text = one_line(error)
     except Exception:  # noqa: BLE001 - even the text of a plugin's error may fail
-        text = ""
-    return printable(text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".removesuffix(": "))
+        text = type(error).__name__
+    kind = type(error).__name__
+    return printable(text if isinstance(error, PluginError) or text == kind else f"{kind}: {text}")
 
 
 def _checked(component: Any) -> type[Component]:

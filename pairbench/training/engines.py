@@ -124,7 +124,7 @@ def _known(config: RunConfig, device: torch.device) -> Path:
         has_matrices(),
         core_source(),
     ]
-    return user_cache() / "engines" / f"{hashlib.sha256(canonical(parts).encode()).hexdigest()[:24]}.json"
+    return user_cache("engines") / f"{hashlib.sha256(canonical(parts).encode()).hexdigest()[:24]}.json"
 
 
 def _choose_anyhow(config: RunConfig, device: torch.device, numbers: Sequence[int], splits_of: SplitsOf) -> Choice:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import secrets
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,11 @@ from pairbench.config.run_config import canonical
 from pairbench.data.pool_files import checksum_of
 from pairbench.errors import StoreError, refuse_exhaustion
 from pairbench.plugin.components import PairPool
-from pairbench.store.locks import Claim
+from pairbench.store.atomic import replace_file, replacing
+from pairbench.store.locks import waiting_for
 from pairbench.text import printable
 
 IMAGES_AT_ONCE = 256
-PAUSE = 0.2
 ID_BYTES = 16
 Encode = Callable[[Tensor], "np.ndarray[Any, Any]"]
 
@@ -77,7 +75,7 @@ class Shelf:
         if missing:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                with _alone(folder.with_suffix(".lock")):
+                with waiting_for(folder.with_suffix(".lock")):
                     missing = self._missing(found := segments(folder, mend=True))
                     if missing:
                         found.append(_written(folder, missing, encode))
@@ -126,44 +124,31 @@ def _read(seal: Path) -> tuple[list[bytes], Tensor]:
 
 
 def _written(folder: Path, missing: dict[bytes, tuple[PairPool, int]], encode: Encode) -> tuple[list[bytes], Tensor]:
-    """Encode what is missing into a new segment, the seal last."""
+    """Encode what is missing into a new segment; its seal is written last."""
     stem = folder / secrets.token_hex(8)
-    draft, names = stem.with_suffix(".part"), list(missing)
-    try:
-        table: np.memmap[Any, Any] | None = None
-        for start in range(0, len(names), IMAGES_AT_ONCE):
-            places = [missing[name] for name in names[start : start + IMAGES_AT_ONCE]]
-            features = encode(torch.stack([pool.images[row] for pool, row in places]))
-            if table is None:
-                shape = (len(names), *features.shape[1:])
-                table = np.lib.format.open_memmap(draft, mode="w+", dtype=np.float32, shape=shape)
-            table[start : start + len(places)] = features
-        assert table is not None
-        table.flush()
-        del table
-        stem.with_suffix(".names").write_bytes(b"".join(names))
-        draft.replace(stem.with_suffix(".npy"))
-        sums = {suffix: checksum_of(stem.with_suffix(suffix)) for suffix in (".npy", ".names")} | {
-            "place": _place(stem)
-        }
-        draft.write_text(json.dumps(sums), encoding="utf-8")
-        draft.replace(stem.with_suffix(".seal"))
-    finally:
-        draft.unlink(missing_ok=True)
-    return _read(stem.with_suffix(".seal"))
+    table, names, seal = (stem.with_suffix(suffix) for suffix in (".npy", ".names", ".seal"))
+    with replacing(table) as draft:
+        _encode_into(draft, list(missing.values()), encode)
+    replace_file(names, b"".join(missing), sync=False)
+    sums = {file.suffix: checksum_of(file) for file in (table, names)} | {"place": _place(stem)}
+    replace_file(seal, json.dumps(sums).encode(), sync=False)
+    return _read(seal)
+
+
+def _encode_into(file: Path, places: Sequence[tuple[PairPool, int]], encode: Encode) -> None:
+    """Write the features of `places`, rows of pools, to `file`: an array (len(places), ...)."""
+    table: np.memmap[Any, Any] | None = None
+    for start in range(0, len(places), IMAGES_AT_ONCE):
+        part = places[start : start + IMAGES_AT_ONCE]
+        features = encode(torch.stack([pool.images[row] for pool, row in part]))
+        if table is None:
+            shape = (len(places), *features.shape[1:])
+            table = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+        table[start : start + len(part)] = features
+    assert table is not None
+    table.flush()
 
 
 def _place(path: Path) -> str:
     """What a seal says of where it lies: the folder stands for the encoder and its weights."""
     return f"{path.parent.name}/{path.stem}"
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Wait until no other process holds the lock at `path`, and hold it meanwhile."""
-    while (claim := Claim.take(path)) is None:
-        time.sleep(PAUSE)
-    try:
-        yield
-    finally:
-        claim.release()
