@@ -81,8 +81,9 @@ ENVIRONMENT = {
     "working directory.",
     "PAIRBENCH_DATA": "The folder that `dataset.source=torchvision` reads MNIST from, and downloads it to, if "
     "`dataset.root` is not given; it contains `MNIST/raw`.",
-    "PAIRBENCH_CACHE": "The folder of files that may be deleted at any time, such as the decoded images of "
-    "`dataset=csv`. The default is `pairbench` in the user's cache folder.",
+    "PAIRBENCH_CACHE": "The folder of files that may be deleted at any time: decoded images (`pools`), measurements "
+    "(`engines`), machine code (`kernels`), and downloads (`data`) if neither `dataset.root` nor `PAIRBENCH_DATA` "
+    "names a folder. The default is `pairbench` in the user's cache folder.",
     "PAIRBENCH_PLUGINS": "The third-party plugins to use, named by plugin or distribution and separated by commas; "
     "others are not imported. If it is set but empty, none are used. Bundled plugins are always used.",
     "PAIRBENCH_TRACK": "The trackers that log a run where no `--track` is given, with commas between. "
@@ -95,8 +96,8 @@ ENVIRONMENT = {
     "WANDB_DIR": "The folder that gets the folder `wandb`, which `--track wandb` writes to; else the working folder.",
     "WANDB_MODE": "Whether Weights & Biases uploads (`online`); else `offline`, where nothing leaves the machine.",
     "WANDB_PROJECT": "The project of Weights & Biases; else `pairbench`.",
-    "XDG_CACHE_HOME": "The user's cache folder (default `~/.cache`). MNIST is downloaded to `pairbench/data` in it if "
-    "neither `dataset.root` nor `PAIRBENCH_DATA` names a folder.",
+    "XDG_CACHE_HOME": "The user's cache folder (default `~/.cache`), which has the folder `pairbench` if "
+    "`PAIRBENCH_CACHE` is not set.",
 }
 VARIABLES_AFTER = """Tables also respect `NO_COLOR`, `FORCE_COLOR` and `COLUMNS`. pairbench sets the number of threads
 of its worker processes itself, so `OMP_NUM_THREADS` has no effect."""

@@ -278,6 +278,8 @@ ONCE = {
     "os.replace(": set(),
     "mkstemp(": set(),
     '" ".join(str(': {"text.py"},
+    '"XDG_CACHE_HOME"': {"environment.py"},
+    '"PAIRBENCH_CACHE"': {"environment.py"},
     "torch.onnx.export(": {"model/onnx_graph.py"},
 }
 
