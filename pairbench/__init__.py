@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pairbench.config.run_config import RunConfig, TrainOptions
+    from pairbench.config.run_config import RunConfig
+    from pairbench.config.train_options import TrainOptions
     from pairbench.data.downloads import checked_downloads
     from pairbench.environment import user_cache
     from pairbench.errors import (
@@ -67,7 +68,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "execution.ablation": ["ablate"],
-    "config.run_config": ["RunConfig", "TrainOptions"],
+    "config.run_config": ["RunConfig"],
+    "config.train_options": ["TrainOptions"],
     "data.downloads": ["checked_downloads"],
     "errors": [
         "DataError",

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from pairbench import MismatchError, PairPool, PairTask, ScoredPairs
-from pairbench.config.run_config import Augment, TrainOptions, resolve
+from pairbench.config.run_config import resolve
+from pairbench.config.train_options import Augment, TrainOptions
 from pairbench.data.augmentation import distort
 from pairbench.data.pool_files import open_pool, save_pool
 from pairbench.data.round_data import RoundData, check_pool, scaling, shared_images

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from pairbench.config.run_config import TrainOptions
+from pairbench.config.train_options import TrainOptions
 from pairbench.kernels.finding import fast_layers, fast_parts
 from pairbench.kernels.matrix import has_matrices
 from pairbench.kernels.recurrent import fast_recurrence

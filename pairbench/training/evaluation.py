@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pairbench.config.run_config import Distortion, TrainOptions
+from pairbench.config.train_options import Distortion, TrainOptions
 from pairbench.data.augmentation import distort
 from pairbench.data.round_data import RoundData
 from pairbench.model.pair_model import PairModel

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pairbench.config.run_config import Distortion
+from pairbench.config.train_options import Distortion
 from pairbench.data.round_data import MATERIALISE_BYTES, RoundData
 from pairbench.model.pair_model import PairModel
 from pairbench.plugin.components import PairBatch

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 
-from pairbench.config.run_config import TrainOptions
+from pairbench.config.train_options import TrainOptions
 from pairbench.errors import MismatchError
 from pairbench.plugin.dotted import imported, is_dotted
 from pairbench.text import did_you_mean, one_line, printable, quoted

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pairbench.config.run_config import TrainOptions
+from pairbench.config.train_options import TrainOptions
 from pairbench.data.augmentation import distort
 from pairbench.data.random_transforms import Transforms, check_transforms
 from pairbench.data.round_data import RoundData
