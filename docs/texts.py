@@ -86,6 +86,8 @@ ENVIRONMENT = {
     "names a folder. The default is `pairbench` in the user's cache folder.",
     "PAIRBENCH_PLUGINS": "The third-party plugins to use, named by plugin or distribution and separated by commas; "
     "others are not imported. If it is set but empty, none are used. Bundled plugins are always used.",
+    "PAIRBENCH_IMPORT_SECONDS": "How long the import of a plugin may take, in seconds; else 60. A plugin that takes "
+    "longer is reported and not used.",
     "PAIRBENCH_TRACK": "The trackers that log a run where no `--track` is given, with commas between. "
     "[Track a run](../how-to/track.md) has them.",
     "PAIRBENCH_TRACK_SECONDS": "How long a tracker may stand still once a run is over, in seconds; else 30. One that "

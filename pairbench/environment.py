@@ -9,6 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pairbench.errors import SpecError
+from pairbench.text import printable
+
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "llvmlite", "pairbench")
 
 
@@ -28,6 +31,22 @@ def user_cache(name: str = "") -> Path:
     own = os.environ.get("PAIRBENCH_CACHE")
     folder = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "pairbench"
     return folder.expanduser() / name
+
+
+def seconds_from(variable: str, default: float) -> float:
+    """The number of seconds in an environment variable; `default` if it is not set or empty.
+
+    Raises:
+        SpecError: it is no number above 0.
+    """
+    text = os.environ.get(variable) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise SpecError(f"{variable}={printable(text, 40)}: expected a number of seconds above 0.")
+    return seconds
 
 
 def package_version(name: str) -> str | None:

@@ -295,11 +295,11 @@ def test_without_a_network_a_download_ends_in_one_line(
     monkeypatch.setattr("socket.create_connection", refuse)
     monkeypatch.setattr("socket.getaddrinfo", refuse)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    downloads._reachable.cache_clear()
+    downloads.reachable.cache_clear()
     model = {"timm": "test_resnet", "torchvision": "shufflenet_v2_x0_5"}[kind.name]
     with pytest.raises(DataError, match=r"cannot be reached\. Connect and try again, or set encoder\.pretrained"):
         kind(model=model, pretrained=True).build((3, 16, 16))
-    downloads._reachable.cache_clear()
+    downloads.reachable.cache_clear()
 
 
 @pytest.mark.parametrize(

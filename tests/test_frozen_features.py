@@ -229,10 +229,10 @@ def shelved(tmp_path: Path) -> tuple[Path, PairModel, RoundData]:
     return tmp_path / "features", build_model(config_of(*FROZEN)).eval(), data
 
 
-def again(data: RoundData, folder: Path, encoder: str = "some") -> RoundData:
+def again(data: RoundData, folder: Path, encoder: str = "some", **options: int) -> RoundData:
     """The same examples for another process."""
     pool = data.used_images()[0]
-    other = RoundData(pool, 0, data.scaling, CPU)
+    other = RoundData(pool, 0, data.scaling, CPU, **options)
     other.shelf = Shelf(folder, {"encoder": encoder}, [pool])
     return other
 
@@ -302,10 +302,10 @@ def test_features_that_another_process_is_making_are_waited_for(
     assert len(encoded) == once
 
 
-def test_large_tables_stay_on_disk(shelved: tuple[Path, PairModel, RoundData], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_tables_stay_on_disk(shelved: tuple[Path, PairModel, RoundData]) -> None:
     folder, model, data = shelved
     rows = torch.tensor([[0, 1], [3, 2]])
     held = frozen.features_of(model, data)[0](rows)
-    monkeypatch.setattr(frozen, "MATERIALISE_BYTES", 0)
-    assert torch.equal(frozen.features_of(model, again(data, folder))[0](rows), held)
+    large = again(data, folder, most_bytes=0)
+    assert torch.equal(frozen.features_of(model, large)[0](rows), held)
     assert np.isfinite(held.numpy()).all()

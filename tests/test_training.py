@@ -417,12 +417,11 @@ def test_images_are_scaled_as_asked(normalize):
         assert torch.allclose(scaled, images[:20].float() / (255 if normalize == "unit" else 1))
 
 
-def test_large_rounds_are_scaled_batch_by_batch_to_the_same_images(monkeypatch):
+def test_large_rounds_are_scaled_batch_by_batch_to_the_same_images():
     pool = resolve(TINY).dataset.load("train", rounds=1, seed=0)
     scale = scaling("standard", pool, 0)
     kept = RoundData(pool, 0, scale, CPU)
-    monkeypatch.setattr("pairbench.data.round_data.MATERIALISE_BYTES", 0)
-    lazy = RoundData(pool, 0, scale, CPU)
+    lazy = RoundData(pool, 0, scale, CPU, most_bytes=0)
     chosen = torch.tensor([5, 3, 77])
     assert torch.equal(kept.batch(chosen).images, lazy.batch(chosen).images)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pairbench import __version__
+from pairbench.environment import seconds_from
 from pairbench.errors import SpecError
 from pairbench.plugin import hooks
 from pairbench.plugin.components import INTERFACES, Component
@@ -32,6 +33,7 @@ from pairbench.plugin.trackers import Tracker
 from pairbench.text import one_line, printable, quoted, unknown
 
 GROUP = "pairbench"
+IMPORT_LIMIT = "PAIRBENCH_IMPORT_SECONDS"
 IMPORT_SECONDS = 60.0
 
 
@@ -221,14 +223,19 @@ def installed() -> Registry:
 
 
 def _register(registry: Registry, entry: EntryPoint, origins: dict[str, Origin]) -> None:
-    """Import the plugin of `entry` and let its hooks be called; where that fails, name it in `failures`."""
+    """Import the plugin of `entry` and let its hooks be called; if that fails, it is added to `failures`.
+
+    Raises:
+        SpecError: PAIRBENCH_IMPORT_SECONDS is no number above 0.
+    """
     distribution, version = distribution_of(entry)
     key = f"{distribution}:{entry.name}"
     origin = Origin(distribution, version, entry.name, "")
+    limit = seconds_from(IMPORT_LIMIT, IMPORT_SECONDS)
     try:
         if reason := misfit(entry, __version__):
             raise PluginError(reason)
-        with _bounded():
+        with _bounded(limit):
             plugin = entry.load()
         registry.manager.register(plugin, name=key)
         registry.manager.check_pending()
@@ -269,8 +276,8 @@ def _drop(registry: Registry, key: str, origin: Origin, error: BaseException) ->
 
 
 @contextlib.contextmanager
-def _bounded() -> Iterator[None]:
-    """Let the import of a plugin neither end this process nor take more than IMPORT_SECONDS.
+def _bounded(limit: float) -> Iterator[None]:
+    """Within this block a plugin can neither end this process nor take longer than `limit` seconds.
 
     Time is kept where signals are, in the main thread of POSIX systems; C code that never returns cannot be stopped.
     """
@@ -282,7 +289,7 @@ def _bounded() -> Iterator[None]:
         raise PluginError(f"it called os._exit({code}) while it was imported")
 
     def late(*_: object) -> None:
-        raise PluginError(f"its import took more than {IMPORT_SECONDS:g} s")
+        raise PluginError(f"its import took more than {limit:g} s")
 
     timed = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
     # Somebody else's alarm, such as a test's time limit, is left alone.
@@ -291,7 +298,7 @@ def _bounded() -> Iterator[None]:
     os._exit = stay  # type: ignore[assignment]
     try:
         if timed:
-            signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, limit)
         yield
     finally:
         os._exit = leave

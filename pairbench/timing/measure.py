@@ -21,17 +21,31 @@ from pairbench.timing.peak_memory import forget_peak, peak_mib
 from pairbench.training.complexity import count_flops
 
 SCHEMA = 2
-SECONDS_PER_REPEAT = 0.04
 INFERENCE_BATCH = 64
-BATCHES = (1, 64, 1024)
 LATENCY_CALLS = 30
-# A call that takes longer than this is left out of every run; `pairbench timing` has more patience.
-LONGEST_CALL_SECONDS = 1.0
 FEWEST_REPEATS = 5
 NARROW = 0.02
-PEAK_SIZE = 1024
 # Backward passes cost twice what the forward pass does.
 TRAINING_PASSES = 3
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a measurement costs.
+
+    batches: the batch sizes of inference, INFERENCE_BATCH among them.
+    repeat_seconds: how long one repeat of a call lasts.
+    longest_call_seconds: a call that takes longer is left out after a run; `pairbench timing` waits ten times as long.
+    peak_size: the side of the square matrices whose product shows the peak of the device.
+    """
+
+    batches: tuple[int, ...] = (1, INFERENCE_BATCH, 1024)
+    repeat_seconds: float = 0.04
+    longest_call_seconds: float = 1.0
+    peak_size: int = 1024
+
+
+FULL = Effort()
 
 
 def measure(
@@ -42,6 +56,7 @@ def measure(
     *,
     modes: Sequence[str] = (),
     seconds: float | None = None,
+    effort: Effort = FULL,
 ) -> list[dict[str, Any]]:
     """The timing of each config; all calls take turns, in an order drawn anew for each repeat.
 
@@ -52,10 +67,11 @@ def measure(
         repeats: how often each call is timed; the most where `seconds` is given.
         modes: ways to answer that are timed as well, such as "onnx".
         seconds: stop once every interval is narrow, or after this long.
+        effort: the sizes of batches and repeats.
     """
-    longest = LONGEST_CALL_SECONDS * (10 if seconds else 1)
-    subjects = [_Timed(config, device, modes, longest) for config in configs]
-    peaks = {name: _peak_call(device, dtype) for name, dtype in _PEAKS.items()}
+    longest = effort.longest_call_seconds * (10 if seconds else 1)
+    subjects = [_Timed(config, device, modes, longest, effort) for config in configs]
+    peaks = {name: _peak_call(device, dtype, effort) for name, dtype in _PEAKS.items()}
     calls = [call for subject in subjects for call in subject.calls.values()] + list(peaks.values())
     for call in peaks.values():
         call.warm_up()
@@ -90,6 +106,7 @@ class _Call:
     work: float
     before: Callable[[], object]
     synchronise: Callable[[], object]
+    effort: Effort
     singly: bool = False
     steps: int = 1
     seconds: list[float] = field(default_factory=list)
@@ -99,10 +116,11 @@ class _Call:
         """Call until it is warm, choose how many calls make a repeat, and give back the seconds of one."""
         self.before()
         first = self._timed(1)
-        if first < LONGEST_CALL_SECONDS:
+        quick = first < self.effort.longest_call_seconds
+        if quick:
             self.run()
-        once = min(self._timed(1) for _ in range(3 if first < LONGEST_CALL_SECONDS else 1))
-        self.steps = max(1, round(SECONDS_PER_REPEAT / once))
+        once = min(self._timed(1) for _ in range(3 if quick else 1))
+        self.steps = max(1, round(self.effort.repeat_seconds / once))
         if self.singly:
             self.steps = min(LATENCY_CALLS, self.steps)
         return once
@@ -135,8 +153,10 @@ class _Call:
 class _Timed:
     """One config that is being timed, with all its calls."""
 
-    def __init__(self, config: RunConfig, device: torch.device, modes: Sequence[str], longest: float) -> None:
-        self.config = config
+    def __init__(
+        self, config: RunConfig, device: torch.device, modes: Sequence[str], longest: float, effort: Effort
+    ) -> None:
+        self.config, self.effort = config, effort
         self.subject = subject = Subject(config, device)
         self.batch_size = config.train.batch_size
         self.calls: dict[str, _Call] = {}
@@ -146,7 +166,7 @@ class _Timed:
         forget_peak()
         self._add("training", lambda: subject.train(training), self.batch_size, longest, training=True)
         self.peak_mib = peak_mib()
-        batches = {size: subject.batch(size) for size in BATCHES}
+        batches = {size: subject.batch(size) for size in effort.batches}
         for size, batch in batches.items():
             self._add(f"inference {size}", partial(subject.infer, batch), size, longest, singly=size == 1)
         encoded = batches[INFERENCE_BATCH]
@@ -187,7 +207,7 @@ class _Timed:
             if smaller._timed(1) * work / smaller.work > longest:
                 return
         subject = self.subject
-        call = _Call(run, work, lambda: subject.ready(training), subject.synchronise, singly)
+        call = _Call(run, work, lambda: subject.ready(training), subject.synchronise, self.effort, singly)
         call.warm_up()
         self.calls[name] = call
 
@@ -199,7 +219,7 @@ class _Timed:
         training = rates["training"] | {"batch_size": self.batch_size}
         inference = {
             str(size): rates[f"inference {size}"] | {"batch_size": size}
-            for size in BATCHES
+            for size in self.effort.batches
             if f"inference {size}" in rates
         }
         flops = self.subject.passes * count_flops(self.subject.model, self.config)
@@ -229,7 +249,9 @@ class _Timed:
         if mode in self.left_out:
             return {"left_out": self.left_out[mode]}
         by_batch = {
-            str(size): rates[f"{mode} {size}"] | {"batch_size": size} for size in BATCHES if f"{mode} {size}" in rates
+            str(size): rates[f"{mode} {size}"] | {"batch_size": size}
+            for size in self.effort.batches
+            if f"{mode} {size}" in rates
         }
         return {
             "largest_difference": self.differences[mode],
@@ -247,9 +269,9 @@ def _latency(call: _Call) -> dict[str, Any]:
 _PEAKS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def _peak_call(device: torch.device, dtype: torch.dtype) -> _Call:
+def _peak_call(device: torch.device, dtype: torch.dtype, effort: Effort) -> _Call:
     """A matrix product so large that nothing but arithmetic counts, in 10^9 operations."""
-    size = PEAK_SIZE * (4 if device.type == "cuda" else 1)
+    size = effort.peak_size * (4 if device.type == "cuda" else 1)
     first, second = (torch.rand(size, size, device=device, dtype=dtype) for _ in range(2))
 
     def synchronise() -> None:
@@ -258,4 +280,4 @@ def _peak_call(device: torch.device, dtype: torch.dtype) -> _Call:
         elif device.type == "mps":
             torch.mps.synchronize()
 
-    return _Call(lambda: first @ second, 2 * size**3 / 1e9, lambda: None, synchronise)
+    return _Call(lambda: first @ second, 2 * size**3 / 1e9, lambda: None, synchronise, effort)

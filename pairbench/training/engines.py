@@ -38,6 +38,8 @@ CLEARLY_FASTER = 1.08
 COMPILE_SECONDS = 30.0
 
 SplitsOf = Callable[[int], RoundSplits]
+# Calls, and how often each is repeated -> the seconds of each.
+Clock = Callable[[Sequence[Callable[[], object]], int], list[float]]
 OnEpoch = Callable[[int, int, float, float | None], None]
 
 
@@ -91,6 +93,7 @@ def settle(
     numbers: Sequence[int],
     splits_of: SplitsOf,
     path: Path,
+    clock: Clock | None = None,
 ) -> Choice:
     """What `choose` gives, measured once for all processes that share `path`, and once for a config on a machine.
 
@@ -103,7 +106,7 @@ def settle(
         chosen = remembered(path)
         if chosen is None:
             known = _known(config, device)
-            chosen = remembered(known) or _choose_anyhow(config, device, numbers, splits_of)
+            chosen = remembered(known) or _choose_anyhow(config, device, numbers, splits_of, clock)
             if chosen.loop_ms is not None:
                 with contextlib.suppress(OSError):
                     known.parent.mkdir(parents=True, exist_ok=True)
@@ -127,9 +130,11 @@ def _known(config: RunConfig, device: torch.device) -> Path:
     return user_cache("engines") / f"{hashlib.sha256(canonical(parts).encode()).hexdigest()[:24]}.json"
 
 
-def _choose_anyhow(config: RunConfig, device: torch.device, numbers: Sequence[int], splits_of: SplitsOf) -> Choice:
+def _choose_anyhow(
+    config: RunConfig, device: torch.device, numbers: Sequence[int], splits_of: SplitsOf, clock: Clock | None
+) -> Choice:
     try:
-        return choose(config, device, numbers, config.train.rounds, splits_of)
+        return choose(config, device, numbers, config.train.rounds, splits_of, clock)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - training will show what is wrong, and record it
@@ -163,8 +168,17 @@ def _checksum(path: Path, content: Any) -> str:
     return hashlib.sha256(canonical([path.name, content]).encode()).hexdigest()
 
 
-def choose(config: RunConfig, device: torch.device, numbers: Sequence[int], rounds: int, splits_of: SplitsOf) -> Choice:
+def choose(
+    config: RunConfig,
+    device: torch.device,
+    numbers: Sequence[int],
+    rounds: int,
+    splits_of: SplitsOf,
+    clock: Clock | None = None,
+) -> Choice:
     """The engine, precision and compilation for `rounds` rounds of `config`, of which `numbers` are to be trained now.
+
+    `clock` measures steps, `median_seconds` if it is None.
 
     Raises:
         MismatchError: what is asked for cannot be had on this machine.
@@ -186,7 +200,7 @@ def choose(config: RunConfig, device: torch.device, numbers: Sequence[int], roun
     open_questions = stackable or train.precision == "auto" or train.compile == "auto"
     if not open_questions:
         return replace(plain, why=reason)
-    return _measured(config, device, numbers, rounds, splits_of, plain, stackable, reason)
+    return _measured(config, device, numbers, rounds, splits_of, plain, stackable, reason, clock or median_seconds)
 
 
 def _measured(
@@ -198,6 +212,7 @@ def _measured(
     plain: Choice,
     stackable: bool,
     reason: str,
+    clock: Clock,
 ) -> Choice:
     """`plain` with what the first steps of each way show."""
     train = config.train
@@ -205,14 +220,14 @@ def _measured(
     first = splits[numbers[0]]
     steps = train.epochs * len(batch_slices(len(first.train), train.batch_size)) * train.members
     loop = _loop_step(plain.applied(config), device, numbers[0], first)
-    once = _median([loop], 2)[0]
+    once = clock([loop], 2)[0]
     if once * steps * rounds < WORTH_MEASURING_SECONDS:
         return replace(plain, why=reason or "too little work to measure")
     ways, seconds, taken = {"loop_ms": loop}, {"loop_ms": once}, "loop_ms"
     if train.precision == "auto" and neutral_in_bf16(config, device):
         half = replace(plain, precision="bf16")
         ways["bf16_ms"] = _loop_step(half.applied(config), device, numbers[0], first)
-        seconds = _raced(ways)
+        seconds = _raced(ways, clock)
         if seconds["loop_ms"] > CLEARLY_FASTER * seconds["bf16_ms"]:
             plain, taken = half, "bf16_ms"
     engine = "loop"
@@ -220,14 +235,14 @@ def _measured(
         try:
             step = _stacked_step(plain.applied(config), device, splits)
             step()
-            seconds |= _raced({taken: ways[taken], "stacked_ms": step})
+            seconds |= _raced({taken: ways[taken], "stacked_ms": step}, clock)
             seconds["stacked_ms"] /= len(splits) * train.members
             if seconds[taken] > CLEARLY_FASTER * seconds["stacked_ms"]:
                 engine = "stacked"
         except (NotStackable, RuntimeError, TypeError, ValueError) as error:
             reason = f"cannot stack: {_line(error)}"
     elif len(ways) == 1:
-        seconds = _raced(ways)
+        seconds = _raced(ways, clock)
     milliseconds: dict[str, Any] = {name: 1000 * value for name, value in seconds.items()}
     choice = replace(plain, engine=engine, why=reason or "measured", **milliseconds)
     if engine == "stacked":
@@ -237,12 +252,19 @@ def _measured(
     # Compiled, all of the network would be in bf16, and not its convolutions alone.
     same = plain.precision == train.precision or plain.precision == "fp32" or train.normalize == "standard"
     if train.compile == "auto" and same and left > 4 * COMPILE_SECONDS and compiler():
-        return _maybe_compiled(choice, config, device, numbers[0], first, best, steps)
+        return _maybe_compiled(choice, config, device, numbers[0], first, best, steps, clock)
     return choice
 
 
 def _maybe_compiled(
-    choice: Choice, config: RunConfig, device: torch.device, number: int, splits: RoundSplits, best: float, steps: int
+    choice: Choice,
+    config: RunConfig,
+    device: torch.device,
+    number: int,
+    splits: RoundSplits,
+    best: float,
+    steps: int,
+    clock: Clock,
 ) -> Choice:
     """`choice`, compiled where that saves more than compiling costs."""
     compiled = replace(choice, compiled=True)
@@ -251,7 +273,7 @@ def _maybe_compiled(
         step = _loop_step(compiled.applied(config), device, number, splits)
         step()
         spent = time.perf_counter() - started
-        once = _median([step], STEPS)[0]
+        once = clock([step], STEPS)[0]
     except Exception:  # noqa: BLE001 - the compiler may fail in any way, and plain training still works
         return choice
     choice = replace(choice, compiled_ms=1000 * once)
@@ -361,12 +383,12 @@ def _stacked_step(config: RunConfig, device: torch.device, splits: Mapping[int, 
     return lambda: next(stepper)
 
 
-def _raced(ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+def _raced(ways: Mapping[str, Callable[[], object]], clock: Clock) -> dict[str, float]:
     """The median seconds of each way, by its name."""
-    return dict(zip(ways, _median(list(ways.values()), STEPS), strict=True))
+    return dict(zip(ways, clock(list(ways.values()), STEPS), strict=True))
 
 
-def _median(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+def median_seconds(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
     """The median seconds of each call after one that warms up; the calls take turns.
 
     Each is timed at once after itself, since training finds in the caches what its last step left there.

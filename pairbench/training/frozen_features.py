@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pairbench.config.train_options import Distortion
-from pairbench.data.round_data import MATERIALISE_BYTES, RoundData
+from pairbench.data.round_data import RoundData
 from pairbench.model.pair_model import PairModel
 from pairbench.plugin.components import PairBatch
 from pairbench.training.feature_cache import IMAGES_AT_ONCE, Shelf
@@ -46,15 +46,15 @@ def _digest(part: nn.Module) -> str:
 
 
 class Features:
-    """The features (U, ...) float32 of the images that a round uses, in its device's memory where they are small.
+    """The features (U, ...) float32 of the images that `data` uses, in its device's memory where they are small.
 
     rows: which rows of `table` they are.
     """
 
-    def __init__(self, table: Tensor, rows: Tensor, device: torch.device) -> None:
-        self._table, self._rows, self._device = table, rows, device
-        small = rows.numel() * table[0].numel() * 4 <= MATERIALISE_BYTES
-        self._held = table[rows].to(device) if small else None
+    def __init__(self, table: Tensor, rows: Tensor, data: RoundData) -> None:
+        self._table, self._rows, self._device = table, rows, data.device
+        small = rows.numel() * table[0].numel() * 4 <= data.most_bytes
+        self._held = table[rows].to(data.device) if small else None
 
     def __call__(self, rows: Tensor) -> Tensor:
         """The features (..., F) at `rows` (...) of the images that the round uses."""
@@ -76,7 +76,7 @@ def _from_shelf(model: PairModel, number: int, data: RoundData) -> Features:
     shelf, weights = data.shelf, weights_of(model)[number]
     assert isinstance(shelf, Shelf)
     table, rows = shelf.features(weights, data.used_images(), lambda images: _encoded(model, number, data, images))
-    return Features(table, rows, data.device)
+    return Features(table, rows, data)
 
 
 def _computed(model: PairModel, number: int, data: RoundData) -> Features:
@@ -84,7 +84,7 @@ def _computed(model: PairModel, number: int, data: RoundData) -> Features:
         _frozen(model, number, data.images(rows))
         for rows in torch.arange(data.image_count, device=data.device).split(IMAGES_AT_ONCE)
     ]
-    return Features(torch.cat(parts), torch.arange(data.image_count), data.device)
+    return Features(torch.cat(parts), torch.arange(data.image_count), data)
 
 
 def _encoded(model: PairModel, number: int, data: RoundData, images: Tensor) -> np.ndarray[Any, Any]:
