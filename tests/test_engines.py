@@ -51,7 +51,7 @@ def test_the_clearly_faster_engine_is_taken(stacked: float, engine: str) -> None
 
 def test_what_cannot_be_stacked_says_why() -> None:
     reason = choice_of("train.carry_over=true", "train.engine=stacked").why
-    assert reason == "cannot stack: train.carry_over hands the model of one round to the next"
+    assert reason == "cannot stack: train.carry_over passes the model of one round on to the next"
 
 
 def test_bf16_is_chosen_only_where_it_has_been_shown_neutral(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,7 +165,7 @@ def test_a_metric_of_a_plugin_that_has_gone_is_shown_and_not_ranked_by(
     assert "gone" not in str(results)
     assert '"gone_<b>_mean"' in results.to_csv() or "gone_<b>_mean" in results.to_csv()
     assert invoke(["leaderboard", "--metric", "gone_<b>"]) == 2
-    assert "is not installed here, so which side of it is better is not known" in capsys.readouterr().err
+    assert "is not installed here, so it is not known whether high or low values are better" in capsys.readouterr().err
 
 
 def test_two_plugins_that_claim_a_metric_are_both_named(
@@ -195,7 +195,7 @@ def test_two_plugins_that_claim_a_metric_are_both_named(
         ('pairbench.MetricSpec("x", "Mine.", misses, needs="folds")', "metric x: needs is 'folds': expected a tuple"),
         ('pairbench.MetricSpec("x", "Mine.", misses, needs=("fold",))', "metric x needs 'fold': expected one of"),
         ('pairbench.MetricSpec("x", "Mine.", misses, unit="m")', "metric x: unit is 'm': expected 'percent' or ''"),
-        ('*[pairbench.MetricSpec("x", "Mine.", misses)] * 2', "pairbench-shiny brings metric 'x' twice"),
+        ('*[pairbench.MetricSpec("x", "Mine.", misses)] * 2', "pairbench-shiny has metric 'x' twice"),
         ("3", "pairbench_metrics gave 3: expected MetricSpec values"),
     ],
 )

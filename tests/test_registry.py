@@ -122,7 +122,7 @@ BAD = {
     "has a bad name": (plugin(name="not a name"), "Shiny.name is 'not a name': expected one such as 'small_cnn'"),
     "has a hostile name": (plugin(name="[/red]\\x1b[2J"), "Shiny.name is "),
     "has no name": (plugin(name=""), "Shiny.name is ''"),
-    "brings one name twice": (plugin("return [Shiny, Shiny]"), "brings encoder 'shiny' twice"),
+    "brings one name twice": (plugin("return [Shiny, Shiny]"), "has encoder 'shiny' twice"),
     "has a wrong hook signature": (
         plugin().replace("pairbench_components()", "pairbench_components(wrong)"),
         "PluginValidationError: ",

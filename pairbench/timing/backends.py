@@ -1,4 +1,4 @@
-"""Ways to answer with a trained model: as torch runs it by default, and faster ones that give the same answers."""
+"""Ways to run a trained model: as torch does by default, and faster ones that give the same answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pairbench.model.onnx_graph import missing_package, onnx_model
 from pairbench.model.pair_model import PairModel
 from pairbench.text import one_line
 
-# The largest difference in a logit, as a share of the largest logit (or of 1), that rounding explains.
+# The largest difference in a logit that rounding explains, relative to the largest logit (or to 1).
 TOLERANCE = {
     "channels_last": 1e-3,
     "batch_last": 1e-3,
@@ -31,8 +31,8 @@ PIECE = 128
 Answer = Callable[[Tensor], Tensor]
 
 
-class Unavailable(Exception):  # noqa: N818 - said in a note, and the other modes go on
-    """This mode cannot be had here; the message says why and the mend."""
+class Unavailable(Exception):  # noqa: N818 - becomes a note, and the other modes are timed
+    """This mode is not available here; the message says why and how to fix it."""
 
 
 class Answers(nn.Module):
@@ -48,7 +48,7 @@ class Answers(nn.Module):
 
 
 def mode_of(name: str, model: PairModel, example: Tensor) -> Answer:
-    """How `name` answers: images (N, V, C, H, W) float32 -> logits (N, O) float32; `model` itself stays as it is.
+    """The function of mode `name`: images (N, V, C, H, W) float32 -> logits (N, O) float32; `model` is not changed.
 
     Raises:
         Unavailable: something is missing, or the model cannot be run that way.
@@ -63,7 +63,7 @@ def mode_of(name: str, model: PairModel, example: Tensor) -> Answer:
 
 
 def checked(name: str, answer: Answer, model: PairModel, images: Tensor) -> float:
-    """The largest difference of a logit from what `model` answers as it is.
+    """The largest difference of a logit from that of `model` in eager mode.
 
     Raises:
         Unavailable: it is more than rounding explains.
@@ -128,7 +128,7 @@ def _compiled(answers: nn.Module, example: Tensor, dtype: torch.dtype = torch.fl
 
 @contextlib.contextmanager
 def _frozen() -> Iterator[None]:
-    """Weights are constants, batch norm is folded, and no number of shapes makes torch fall back to eager unseen."""
+    """Compile with constant weights and folded batch norm, and never fall back to eager after many shapes."""
     import torch._dynamo
     import torch._inductor.config
 

@@ -1,4 +1,4 @@
-"""Speed as a measurement: warm-up, interleaved repeats, medians with their spread, nothing else running."""
+"""Measures speed: warm-up, interleaved repeats, and medians with their spread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INFERENCE_BATCH = 64
 LATENCY_CALLS = 30
 FEWEST_REPEATS = 5
 NARROW = 0.02
-# Backward passes cost twice what the forward pass does.
+# A backward pass costs twice as much as a forward pass.
 TRAINING_PASSES = 3
 
 
@@ -58,14 +58,14 @@ def measure(
     seconds: float | None = None,
     effort: Effort = FULL,
 ) -> list[dict[str, Any]]:
-    """The timing of each config; all calls take turns, in an order drawn anew for each repeat.
+    """The timing of each config; all calls take turns, in a new random order for each repeat.
 
     Args:
-        configs: what is timed.
-        device: where.
-        environment: what the timing says of this machine.
-        repeats: how often each call is timed; the most where `seconds` is given.
-        modes: ways to answer that are timed as well, such as "onnx".
+        configs: the configs to time.
+        device: where they run.
+        environment: the description of this machine in the timing.
+        repeats: how often each call is timed; a maximum if `seconds` is given.
+        modes: other ways of inference to time, such as "onnx".
         seconds: stop once every interval is narrow, or after this long.
         effort: the sizes of batches and repeats.
     """
@@ -88,7 +88,7 @@ def measure(
 
 
 def _enough(calls: Sequence[_Call], spent: float, seconds: float) -> bool:
-    """Whether every interval is narrow, or the time is spent."""
+    """Whether every interval is narrow, or the time is up."""
     if spent > seconds:
         return True
     for call in calls:
@@ -100,7 +100,7 @@ def _enough(calls: Sequence[_Call], spent: float, seconds: float) -> bool:
 
 @dataclass
 class _Call:
-    """One thing that is timed: what to call, how much work a call does, and what the repeats took."""
+    """One call that is timed: the function, how much work it does, and the seconds of each repeat."""
 
     run: Callable[[], object]
     work: float
@@ -113,7 +113,7 @@ class _Call:
     each: list[float] = field(default_factory=list)
 
     def warm_up(self) -> float:
-        """Call until it is warm, choose how many calls make a repeat, and give back the seconds of one."""
+        """Warm up, choose how many calls are in a repeat, and return the seconds of one call."""
         self.before()
         first = self._timed(1)
         quick = first < self.effort.longest_call_seconds
@@ -126,7 +126,7 @@ class _Call:
         return once
 
     def repeat(self) -> None:
-        """One repeat: a warm call after the change of model, then the timed ones."""
+        """One repeat: a call to warm up after other calls, then the timed ones."""
         self.before()
         if self.steps > 1:
             self.run()
@@ -138,7 +138,7 @@ class _Call:
             self.seconds.append(self._timed(self.steps) / self.steps)
 
     def rates(self) -> dict[str, Any]:
-        """Work in a second: median, quartiles, 95% interval of the median, and every repeat."""
+        """Work per second: median, quartiles, 95% interval of the median, and every repeat."""
         return spread([self.work / item for item in self.seconds])
 
     def _timed(self, calls: int) -> float:
@@ -151,7 +151,7 @@ class _Call:
 
 
 class _Timed:
-    """One config that is being timed, with all its calls."""
+    """One config and all its calls."""
 
     def __init__(
         self, config: RunConfig, device: torch.device, modes: Sequence[str], longest: float, effort: Effort
@@ -200,7 +200,7 @@ class _Timed:
         training: bool = False,
         singly: bool = False,
     ) -> None:
-        """Time `run` too, unless a smaller batch shows that one call would take too long."""
+        """Add `run` to the calls, unless a smaller batch shows that it would take too long."""
         smaller = self.calls.get("inference 64")
         if smaller is not None and work > INFERENCE_BATCH and name.startswith("inference"):
             smaller.before()
@@ -213,7 +213,7 @@ class _Timed:
 
     def result(self, created: str, environment: Mapping[str, Any], peak: Mapping[str, Any]) -> dict[str, Any]:
         """The timing as plain values."""
-        # Floating-point operations are counted in torch's own layers.
+        # Floating-point operations can only be counted in torch's own layers.
         self.subject.ready(training=False)
         rates = {name: call.rates() for name, call in self.calls.items()}
         training = rates["training"] | {"batch_size": self.batch_size}
@@ -270,7 +270,7 @@ _PEAKS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def _peak_call(device: torch.device, dtype: torch.dtype, effort: Effort) -> _Call:
-    """A matrix product so large that nothing but arithmetic counts, in 10^9 operations."""
+    """A matrix product large enough to reach the peak of the device; its work is in 10^9 operations."""
     size = effort.peak_size * (4 if device.type == "cuda" else 1)
     first, second = (torch.rand(size, size, device=device, dtype=dtype) for _ in range(2))
 

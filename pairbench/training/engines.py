@@ -1,4 +1,4 @@
-"""Which engine, precision and compilation train the rounds of a config: as asked, or whichever a few steps show."""
+"""Chooses the engine, precision and compilation for the rounds of a config, as requested or by timing a few steps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pairbench.training.stacked import NotStackable, Optimizers, Stacked, why_no
 STEPS = 9
 # Below this much work, measuring costs more than it saves.
 WORTH_MEASURING_SECONDS = 2.0
-# A closer race is decided by noise, and equal commands should take equal decisions.
+# Noise decides a closer race, and equal commands should make equal choices.
 CLEARLY_FASTER = 1.08
 COMPILE_SECONDS = 30.0
 
@@ -45,7 +45,7 @@ OnEpoch = Callable[[int, int, float, float | None], None]
 
 @dataclass(frozen=True)
 class Choice:
-    """How the rounds of a config are trained and why; the milliseconds of a step and round where they were measured."""
+    """How the rounds of a config are trained and why; the milliseconds of a step of a round, where measured."""
 
     engine: str
     precision: str
@@ -57,7 +57,7 @@ class Choice:
     compiled_ms: float | None = None
 
     def environment(self) -> dict[str, Any]:
-        """What a record says of it."""
+        """Its part of a record's environment."""
         return {
             "engine": self.engine,
             "engine_why": self.why,
@@ -78,7 +78,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Trained:
-    """A round that has ended: its outcome and models, or the error that ended it, and how it was trained."""
+    """A round that is over: how it was trained, and its outcome and models, or the error that ended it."""
 
     number: int
     choice: Choice
@@ -95,9 +95,9 @@ def settle(
     path: Path,
     clock: Clock | None = None,
 ) -> Choice:
-    """What `choose` gives, measured once for all processes that share `path`, and once for a config on a machine.
+    """The result of `choose`, measured once for all processes that share `path`, and once for a config on a machine.
 
-    A choice that is taken anew each time would let equal commands give unequal bits.
+    Measuring each time would let equal commands give results with different bits.
     """
     chosen = remembered(path)
     if chosen is not None:
@@ -117,7 +117,7 @@ def settle(
 
 
 def _known(config: RunConfig, device: torch.device) -> Path:
-    """Where the measured choice for `config` on this machine is kept between runs."""
+    """The file that stores the measured choice for `config` on this machine."""
     what = id_of(config.flat(), config.locations())
     parts = [
         what,
@@ -142,13 +142,13 @@ def _choose_anyhow(
 
 
 def one_by_one(config: RunConfig, reason: str) -> Choice:
-    """The engine `loop` with what `config` asks for, for `reason`."""
+    """The engine `loop` with the options of `config`, for `reason`."""
     precision = "bf16" if config.train.precision == "bf16" else "fp32"
     return Choice("loop", precision, config.train.compile == "on", reason)
 
 
 def remembered(path: Path) -> Choice | None:
-    """The choice that `remember` wrote to `path`; None where the file is missing, damaged, or another one's."""
+    """The choice that `remember` wrote to `path`; None if the file is missing, damaged, or for something else."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return Choice(**found["choice"]) if found["checksum"] == _checksum(path, found["choice"]) else None
@@ -164,7 +164,7 @@ def remember(choice: Choice, path: Path) -> None:
 
 
 def _checksum(path: Path, content: Any) -> str:
-    """Of `content`, where it lies: its name says what the choice was measured for."""
+    """The checksum of `content` and of the file's name, which says what the choice was measured for."""
     return hashlib.sha256(canonical([path.name, content]).encode()).hexdigest()
 
 
@@ -176,12 +176,12 @@ def choose(
     splits_of: SplitsOf,
     clock: Clock | None = None,
 ) -> Choice:
-    """The engine, precision and compilation for `rounds` rounds of `config`, of which `numbers` are to be trained now.
+    """The engine, precision and compilation for `rounds` rounds of `config`, of which `numbers` are trained now.
 
     `clock` measures steps, `median_seconds` if it is None.
 
     Raises:
-        MismatchError: what is asked for cannot be had on this machine.
+        MismatchError: this machine does not support what was requested.
     """
     train = config.train
     if train.compile == "on":
@@ -214,7 +214,7 @@ def _measured(
     reason: str,
     clock: Clock,
 ) -> Choice:
-    """`plain` with what the first steps of each way show."""
+    """`plain`, improved by what timing a few steps of each way shows."""
     train = config.train
     splits = {number: splits_of(number) for number in (numbers if stackable else numbers[:1])}
     first = splits[numbers[0]]
@@ -266,7 +266,7 @@ def _maybe_compiled(
     steps: int,
     clock: Clock,
 ) -> Choice:
-    """`choice`, compiled where that saves more than compiling costs."""
+    """`choice`, compiled if that saves more time than compiling costs."""
     compiled = replace(choice, compiled=True)
     try:
         started = time.perf_counter()
@@ -281,7 +281,7 @@ def _maybe_compiled(
 
 
 def neutral_in_bf16(config: RunConfig, device: torch.device) -> bool:
-    """Whether bf16 has been shown to leave the figures as they are.
+    """Whether bf16 is known to leave the metrics unchanged.
 
     That is with standardised images, and with any where the products of convolutions alone are in bf16.
     """
@@ -301,7 +301,7 @@ def check_compiler() -> None:
         MismatchError: there is none.
     """
     if not torch.cuda.is_available() and not compiler():
-        raise MismatchError("train.compile=on needs a C++ compiler, and none is found. Install g++, or set it to off.")
+        raise MismatchError("train.compile=on needs a C++ compiler, but none was found. Install g++, or set it to off.")
 
 
 def train_rounds(
@@ -312,14 +312,14 @@ def train_rounds(
     splits_of: SplitsOf,
     on_epoch: OnEpoch | None = None,
 ) -> Iterator[Trained]:
-    """Train the rounds `numbers` and give each back as soon as it has ended; one that fails stops no other."""
+    """Train the rounds `numbers` and yield each as soon as it is over; one that fails does not stop the others."""
     done: set[int] = set()
     if choice.engine == "stacked":
         try:
             for trained in _stacked(config, device, choice, list(numbers), splits_of, on_epoch):
                 done.add(trained.number)
                 yield trained
-        except Exception as error:  # noqa: BLE001 - alone, each round shows whether it is the one that fails
+        except Exception as error:  # noqa: BLE001 - trained one by one, only the rounds at fault fail
             choice = replace(choice, engine="loop", why=f"stacked failed: {_line(error)}")
     engine = Loop(choice.applied(config), device)
     for number in numbers:
@@ -343,7 +343,7 @@ def _stacked(
     splits_of: SplitsOf,
     on_epoch: OnEpoch | None,
 ) -> Iterator[Trained]:
-    """The rounds `numbers` at once; half of them at a time where memory does not suffice."""
+    """The rounds `numbers` at once, or half of them at a time if memory does not suffice."""
     engine = Stacked(choice.applied(config), device)
     done = 0
     try:
@@ -389,14 +389,14 @@ def _raced(ways: Mapping[str, Callable[[], object]], clock: Clock) -> dict[str, 
 
 
 def median_seconds(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """The median seconds of each call after one that warms up; the calls take turns.
+    """The median seconds of each call after one to warm up; the calls take turns.
 
-    Each is timed at once after itself, since training finds in the caches what its last step left there.
-    One thread is timed by its processor time, so that what else the machine does decides nothing.
+    Each is timed right after another call of the same kind, because a training step finds the caches as its last step
+    left them. A single thread is timed by its processor time, so that other load on the machine does not matter.
     """
     for call in calls:
         call()
-    # A first call may be what wakes the device.
+    # The first calls may have initialised CUDA.
     on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
     clock = time.process_time if torch.get_num_threads() == 1 and not on_gpu else time.perf_counter
     seconds: list[list[float]] = [[] for _ in calls]
