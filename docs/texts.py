@@ -57,8 +57,9 @@ each epoch; *aside* means that a table of several configs shows it only if it is
 
 CONFORMANCE = """# Conformance kit
 
-`pairbench.testing` checks every rule that a component, a metric or a tracker must follow, with one pytest case for
-each. [Write a plugin](../how-to/plugin.md#check-it) shows how to use it. A failed check says what to change."""
+`pairbench.testing` checks every rule that a component, a metric, an accelerator or a tracker must follow, with one
+pytest case for each. [Write a plugin](../how-to/plugin.md#check-it) shows how to use it. A failed check says what to
+change."""
 CONFORMANCE_AFTER = """## In Python"""
 
 EXITS = """# Exit codes"""
@@ -88,6 +89,8 @@ ENVIRONMENT = {
     "others are not imported. If it is set but empty, none are used. Bundled plugins are always used.",
     "PAIRBENCH_IMPORT_SECONDS": "How long the import of a plugin may take, in seconds; else 60. A plugin that takes "
     "longer is reported and not used.",
+    "PAIRBENCH_ACCELERATORS": "The accelerators that may be used, with commas between, or `off`; else all that are "
+    "installed.",
     "PAIRBENCH_TRACK": "The trackers that log a run where no `--track` is given, with commas between. "
     "[Track a run](../how-to/track.md) has them.",
     "PAIRBENCH_TRACK_SECONDS": "How long a tracker may stand still once a run is over, in seconds; else 30. One that "
@@ -131,7 +134,6 @@ RECORD_FIELDS = {
     "environment.device_name": "The name of the device.",
     "environment.threads": "Threads of the worker process.",
     "environment.engine": "The engine that trained the round: loop or stacked.",
-    "environment.convolutions": "What computed convolutions: batch_last (pairbench's machine code) or library.",
     "environment.engine_why": "Why that engine was used, such as measured.",
     "environment.precision": "fp32 or bf16.",
     "environment.compiled": "Whether the model was compiled with torch.compile.",
@@ -149,6 +151,10 @@ RECORD_FIELDS = {
     "provenance.metrics.*.version": "Its version.",
     "provenance.metrics.*.plugin": "Its entry point.",
     "provenance.metrics.*.source": "SHA-256 of its source, 16 digits: figures of other code are not shown in tables.",
+    "provenance.accelerators.*.distribution": "For each accelerator that computed parts of the round, the package that "
+    "it comes from.",
+    "provenance.accelerators.*.version": "Its version.",
+    "provenance.accelerators.*.source": "A digest of its code: the next run trains the round again if it has changed.",
     "provenance.created": "When the round ended, in UTC.",
     "checksum": "SHA-256 of all other fields. A file that does not match is reported and ignored.",
     "error.reason": "The error of a failed round, in one line.",
@@ -160,10 +166,13 @@ TIMING = """## Timings
 Speed depends on the machine, so it is not part of a record. Each measurement is a separate file with the extension
 `.timing`, next to the records of its config; every `.json` file in a store is a record."""
 TIMING_FIELDS = {
-    "schema": "The version of this format, 2; timings of version 1 lack the fields after `latency_ms`.",
+    "schema": "The version of this format, 3. In timings of version 2 the first figures are those of the fastest code, "
+    "accelerators included.",
     "config_id": "The config that was timed.",
     "created": "When, in UTC.",
-    "training_pairs_per_second.median": "Pairs per second in training steps: the median over the repeats.",
+    "training_pairs_per_second.median": "Pairs per second in training steps of plain torch: the median over repeats.",
+    "accelerated.by": "The accelerators that rounds of this config are trained with.",
+    "accelerated.training_pairs_per_second.median": "Pairs per second in training steps with them.",
     "inference_pairs_per_second.median": "Pairs per second in inference, in batches of 64: the median.",
     "encodings_per_second.median": "Embeddings per second, in batches of 64 pairs: the median over the repeats.",
     "*_per_second.low": "The lower quartile.",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pairbench.execution.ablation import ablate
     from pairbench.execution.runner import run
     from pairbench.model.predictor import load
+    from pairbench.plugin.accelerators import Accelerator, CannotBatch
     from pairbench.plugin.components import (
         SPLITS,
         ComparisonHead,
@@ -83,6 +84,7 @@ _HOMES = {
     ],
     "results.query": ["compare", "leaderboard"],
     "environment": ["user_cache"],
+    "plugin.accelerators": ["Accelerator", "CannotBatch"],
     "plugin.csv_records": ["DELIMITERS", "CsvRecords"],
     "plugin.hooks": ["hookimpl"],
     "plugin.metric_specs": ["MetricSpec", "ScoredPairs"],
@@ -130,6 +132,8 @@ __all__ = [
     "DELIMITERS",
     "IMAGE_FORMATS",
     "SPLITS",
+    "Accelerator",
+    "CannotBatch",
     "Comparison",
     "ComparisonHead",
     "Component",

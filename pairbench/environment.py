@@ -70,6 +70,16 @@ def processor() -> str:
 
 
 @functools.cache
+def processor_flags() -> str:
+    """The instruction sets of the processor, as Linux lists them; "" elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+@functools.cache
 def machine() -> dict[str, Any]:
     """Python, system, processor, cores and package versions; imports none of the packages."""
     return {

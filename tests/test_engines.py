@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,33 @@ import pytest
 import torch
 from conftest import config_of
 from test_stacked import SMALL, splits_of
+from torch import nn
 
 import pairbench
 from pairbench.errors import SpecError
 from pairbench.store.store import Store
-from pairbench.training import acceleration as faster
-from pairbench.training import engines
+from pairbench.training import acceleration, engines
 from pairbench.training.engines import Choice, choose, neutral_in_bf16, remember, remembered, settle, train_rounds
 
 CPU = torch.device("cpu")
 TINY = ("encoder=mlp", "encoder.hidden=[4]", "train.epochs=2", *SMALL)
+
+
+class Halves(pairbench.Accelerator):
+    """Suits convolutions on a CPU in bf16."""
+
+    name = "halves"
+
+    def suits(self, model: nn.Module, device: torch.device, precision: str) -> bool:
+        convolutions = any(isinstance(part, nn.Conv2d) for part in model.modules())
+        return convolutions and device.type == "cpu" and precision == "bf16"
+
+    def applied(self, model: nn.Module, device: torch.device, precision: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class NeutralHalves(Halves):
+    neutral_in_bf16 = True
 
 
 def choice_of(*words: str, numbers: Sequence[int] = (0, 1), clock: engines.Clock | None = None) -> Choice:
@@ -56,12 +74,14 @@ def test_what_cannot_be_stacked_says_why() -> None:
 
 def test_bf16_is_chosen_only_where_it_has_been_shown_neutral(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = config_of("train.normalize=raw", "encoder=deep_cnn")
-    monkeypatch.setattr(faster, "has_matrices", lambda: False)
+    monkeypatch.setattr(acceleration, "usable", dict)
     assert not neutral_in_bf16(raw, CPU)
-    assert not neutral_in_bf16(raw, torch.device("cuda"))
-    monkeypatch.setattr(faster, "has_matrices", lambda: True)
-    assert neutral_in_bf16(raw, CPU), "products of convolutions alone"
-    assert not neutral_in_bf16(config_of("train.normalize=raw", "encoder=cnn"), CPU), "too few channels for it"
+    monkeypatch.setattr(acceleration, "usable", lambda: {"doubtful": Halves()})
+    assert not neutral_in_bf16(raw, CPU), "nobody has shown it"
+    monkeypatch.setattr(acceleration, "usable", lambda: {"neutral": NeutralHalves()})
+    assert neutral_in_bf16(raw, CPU), "it multiplies in bf16 itself, and figures stay"
+    assert not neutral_in_bf16(raw, torch.device("cuda")), "it is for a CPU"
+    assert not neutral_in_bf16(config_of("train.normalize=raw", "encoder=mlp"), CPU), "it does not suit"
     clock = clock_of(10.0, 5.0)
     words = ("train.precision=auto", "train.engine=loop")
     assert choice_of(*words, clock=clock).precision == "fp32"

@@ -33,7 +33,6 @@ FOLDERS = {
     "results": False,
     "data": True,
     "model": True,
-    "kernels": True,
     "training": True,
     "timing": True,
     "execution": False,
@@ -309,9 +308,7 @@ def renames_over(path: Path) -> bool:
 
 
 def test_a_draft_takes_its_final_name_in_one_place() -> None:
-    places = {name for name, path in SOURCES.items() if renames_over(path)}
-    # The machine code has a copy of its own until its move into a plugin is over.
-    assert places - {"kernels/machine.py", "pairbench_cpu/jit.py"} == {"store/atomic.py"}
+    assert {name for name, path in SOURCES.items() if renames_over(path)} == {"store/atomic.py"}
 
 
 TESTS = sorted((ROOT / "tests").rglob("*.py"))

@@ -17,7 +17,7 @@ from pairbench.cli.scaffold import LONGEST_NAME
 from pairbench.plugin.components import INTERFACES
 from pairbench.testing import examine
 
-ALL_SLOTS = [word for slot in (*INTERFACES, "metric", "tracker") for word in ("--slot", slot)]
+ALL_SLOTS = [word for slot in (*INTERFACES, "accelerator", "metric", "tracker") for word in ("--slot", slot)]
 
 
 def new(folder: Path, name: str, *options: str) -> Path:
@@ -58,7 +58,7 @@ def test_every_slot_of_a_new_plugin_keeps_every_rule(tmp_path: Path, monkeypatch
     assert [component.slot for component in components] == list(INTERFACES)
     metrics = plugin.pairbench_metrics()
     assert [metric.name for metric in metrics] == ["four_slots"]
-    recipes = [*(component() for component in components), *metrics, tracker]
+    recipes = [*(component() for component in components), *metrics, *plugin.pairbench_accelerators(), tracker]
     findings = [finding for recipe in recipes for finding in examine(recipe)]
     assert [finding for finding in findings if finding.result != "passed"] == []
 

@@ -84,7 +84,7 @@ def both_gradients(
         model.zero_grad()
     supervises = config.loss.supervises_classes
     stack = Stack(models, lambda model: _Step(model, supervises, False, "cpu").double())
-    with engine.fast() if fast else nullcontext():
+    with engine.accelerated() if fast else nullcontext():
         stack.backward(
             torch.stack([batch.images for batch in drawn]),
             torch.stack([batch.target for batch in drawn]),

@@ -350,7 +350,7 @@ def test_a_wrong_optimiser_or_schedule_names_the_mend(options, message):
     [
         ({"optimizer": "muon", "optimizer_options": "[ns_coefficients=polar]"}, "muon rejects.*'polar'.*Fix"),
         ({"schedule": "ReduceLROnPlateau", "schedule_options": "[patience=x]"}, "Plateau rejects.*Fix"),
-        ({"schedule": "onecycle", "schedule_options": "[total_steps=5]"}, "5 steps.*Mend"),
+        ({"schedule": "onecycle", "schedule_options": "[total_steps=5]"}, "5 steps.*Fix"),
     ],
 )
 def test_options_that_only_a_first_step_reads_are_refused_before_training(options, message):

@@ -7,7 +7,7 @@ Each example is a whole program. A test runs them in one folder, `run` first, si
 from __future__ import annotations
 
 from python_examples.components import INTERFACES, OPTION_TYPES, VALUES
-from python_examples.plugins import DATASETS, EVENTS, FILES, HOOKS, METRICS, TESTING
+from python_examples.plugins import ACCELERATORS, DATASETS, EVENTS, FILES, HOOKS, METRICS, TESTING
 from python_examples.using import CONFIGS, ERRORS, RESULTS, RUNNING
 
 __all__ = ["EVENTS", "METRICS", "RESULTS", "SECTIONS", "TESTING", "TEXTS"]
@@ -54,6 +54,10 @@ a pool; R rounds.""",
         EVENTS,
     ),
     "Metrics": ("What the hook `pairbench_metrics` returns, and what a metric is computed from.", METRICS),
+    "Accelerators": (
+        "What the hook `pairbench_accelerators` returns; see [Add an accelerator](../how-to/accelerator.md).",
+        ACCELERATORS,
+    ),
     "Errors": (
         "Each message is one line that says what is wrong and how to fix it. See [Exit codes](exit-codes.md).",
         ERRORS,

@@ -103,6 +103,42 @@ print(JsonLines().name)  # -> json_lines
 """,
 }
 
+ACCELERATORS = {
+    "Accelerator": """
+from torch import nn
+
+import pairbench
+
+
+class FusedAttention(pairbench.Accelerator):
+    name = "fused_attention"
+
+    def suits(self, model, device, precision):
+        return device.type == "cuda" and any(isinstance(part, nn.MultiheadAttention) for part in model.modules())
+
+    def applied(self, model, device, precision):
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        return sdpa_kernel(SDPBackend.FLASH_ATTENTION)
+
+
+print(FusedAttention().unavailable() or "can be used")  # -> can be used
+""",
+    "CannotBatch": """
+import torch
+
+import pairbench
+
+
+class Kernel(torch.autograd.Function):
+    generate_vmap_rule = False
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        raise pairbench.CannotBatch("this kernel takes one round at a time")
+""",
+}
+
 METRICS = {
     "MetricSpec": """
 import pairbench
@@ -142,6 +178,13 @@ print(pairs.answer.tolist(), pairs.right.tolist())  # -> [0, 1] [0, 0]
 }
 
 DATASETS = {
+    "user_cache": """
+import pairbench
+
+folder = pairbench.user_cache("my_plugin")
+folder.mkdir(parents=True, exist_ok=True)
+print(folder.name)  # -> my_plugin
+""",
     "fitted": """
 import pairbench
 from PIL import Image
@@ -198,13 +241,6 @@ try:
 except ValueError as error:
     print(pairbench.one_line(error))  # -> invalid literal for int() with base 10: 'a\\nb'
 print(pairbench.one_line(KeyError()))  # -> KeyError
-""",
-    "user_cache": """
-import pairbench
-
-folder = pairbench.user_cache("thumbnails")
-folder.mkdir(parents=True, exist_ok=True)
-print(folder.name)  # -> thumbnails
 """,
     "replacing": """
 from pathlib import Path

@@ -24,12 +24,22 @@ print(json.dumps({"cpu": ["cpu"], "cuda": names, "mps": ["mps"] * torch.backends
 """
 
 
+_ACCELERATORS = """
+import json
+from pairbench.plugin.registry import installed
+from pairbench.training.acceleration import why_unavailable
+found = {name: why_unavailable(claim.accelerator) for name, claim in installed().accelerators.items()}
+print("\\n" + json.dumps(found))
+"""
+
+
 def examine(registry: Registry, store: Store) -> dict[str, Any]:
     """Everything that `pairbench doctor` reports, as plain values; torch is asked for devices in a subprocess."""
     return {
         "schema": 1,
         "machine": machine(),
         "devices": _devices(),
+        "accelerators": _accelerators(registry),
         "plugins": _plugins(registry),
         "failures": [asdict(failure) for failure in registry.failures],
         "conflicts": registry.conflicts(),
@@ -47,8 +57,28 @@ def healthy(findings: dict[str, Any]) -> bool:
 
 
 def _devices() -> dict[str, Any]:
+    return _asked(_DEVICES)
+
+
+def _accelerators(registry: Registry) -> list[dict[str, str]]:
+    """Each accelerator, where it comes from, and why it cannot be used here ("" where it can)."""
+    if not registry.accelerators:
+        return []
+    reasons = _asked(_ACCELERATORS)
+    return [
+        {
+            "accelerator": name,
+            "distribution": claim.origin.distribution,
+            "unavailable": str(reasons.get(name, reasons.get("error", "not loaded in a fresh process"))),
+        }
+        for name, claim in registry.accelerators.items()
+    ]
+
+
+def _asked(script: str) -> dict[str, Any]:
+    """The last line that `script` prints in a process of its own, which may load torch; {"error"} where it fails."""
     try:
-        done = subprocess.run([sys.executable, "-P", "-c", _DEVICES], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=120)
         if done.returncode == 0:
             found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
             return found
@@ -121,6 +151,10 @@ def document(findings: dict[str, Any]) -> Document:
     ]
     plugins += [(item["plugin"], item["distribution"], "FAILED", item["reason"]) for item in findings["failures"]]
     plugins += [(item["plugin"], item["distribution"], "left out", "") for item in findings["disabled"]]
+    accelerator_columns = ("accelerator", "from", "state")
+    accelerators = [
+        (item["accelerator"], item["distribution"], item["unavailable"] or "works") for item in findings["accelerators"]
+    ]
     data = [(item["dataset"], item["state"], item["digest"]) for item in findings["data"]]
     store = findings["store"]
     records = ", ".join(f"{count} {status}" for status, count in store["records"].items())
@@ -142,6 +176,7 @@ def document(findings: dict[str, Any]) -> Document:
             Table("Machine and versions", ("what", "value"), tuple(versions), 2),
             Table("Devices", ("kind", "found"), tuple(shown), 2),
             Table("Plugins", ("plugin", "from", "state", "brings"), tuple(plugins), 4),
+            *([Table("Accelerators", accelerator_columns, tuple(accelerators), 3)] if accelerators else []),
             Table("Data", ("dataset", "state", "digest"), tuple(data), 3),
             Table("Store", ("folder", "records"), ((store["folder"], records),), 2),
             *(

@@ -155,7 +155,8 @@ def timing(
     modes: Annotated[
         str,
         typer.Option(
-            help="Inference backends, comma-separated: eager,channels_last,batch_last,bf16,compiled,compiled_bf16,onnx."
+            help="Inference backends, comma-separated: eager,channels_last,bf16,compiled,compiled_bf16,onnx, or an "
+            "accelerator such as batch_last."
         ),
     ] = "",
     seconds: Annotated[

@@ -16,17 +16,18 @@ from pairbench.plugin.components import INTERFACES
 from pairbench.plugin.registry import Registry
 from pairbench.text import printable, quoted, unknown
 
-LONGEST_NAME = 24
+LONGEST_NAME = 21
 _ARTICLES = {
     "dataset": "a dataset",
     "encoder": "an encoder",
     "head": "a head",
     "loss": "a loss",
+    "accelerator": "an accelerator",
     "metric": "a metric",
     "tracker": "a tracker",
 }
 # The hook that brings what stands in a slot.
-_HOOKS = {"metric": "pairbench_metrics", "tracker": "pairbench_trackers"}
+_HOOKS = {"metric": "pairbench_metrics", "tracker": "pairbench_trackers", "accelerator": "pairbench_accelerators"}
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -64,7 +65,7 @@ def contents(name: str, slots: Sequence[str]) -> dict[str, str]:
         "distribution": package.replace("_", "-"),
         "version": __version__,
         "base": base,
-        "spec": " ".join(_word(slot, name) for slot in slots if slot != "metric"),
+        "spec": " ".join(_word(slot, name) for slot in slots if slot not in ("accelerator", "metric")) or "encoder=cnn",
         "show": f"pairbench show {slots[0]}={name}" if slots[0] in INTERFACES else "pairbench list",
         "brings": _listed([_ARTICLES[slot] for slot in slots]),
         "imports": "\n".join(f"from {package}.{slot} import {base}{slot.capitalize()}" for slot in slots),
@@ -92,7 +93,9 @@ def _word(slot: str, name: str) -> str:
 def _hook(hook: str, base: str, slots: Sequence[str]) -> str:
     """The implementation of `hook` for those of `slots` that it brings; "" where there is none."""
     classes = [
-        f"        {base}{slot.capitalize()}," for slot in slots if _HOOKS.get(slot, "pairbench_components") == hook
+        f"        {base}{slot.capitalize()}{'()' * (slot == 'accelerator')},"
+        for slot in slots
+        if _HOOKS.get(slot, "pairbench_components") == hook
     ]
     return Template(HOOK).substitute(hook=hook, classes="\n".join(classes)) if classes else ""
 
@@ -112,6 +115,8 @@ def _check_name(name: str, registry: Registry) -> None:
         )
     if name in registry.trackers:
         raise SpecError(f"tracker {quoted(name)} exists already. Choose another name.")
+    if name in registry.accelerators:
+        raise SpecError(f"accelerator {quoted(name)} exists already. Choose another name.")
     if name in registry.metrics:
         raise SpecError(f"metric {quoted(name)} exists already. Choose another name.")
     for slot, known in registry.components.items():

@@ -100,6 +100,9 @@ test_loss = pairbench.testing.conformance(
     ${base}Loss(smoothing=0.0),
 )
 """,
+    "accelerator": """\
+test_accelerator = pairbench.testing.conformance(${base}Accelerator())
+""",
     "tracker": """\
 test_tracker = pairbench.testing.conformance(${base}Tracker)
 """,
@@ -314,7 +317,50 @@ ${base}Metric = pairbench.MetricSpec(
 )
 '''
 
+ACCELERATOR = '''\
+"""An accelerator: parts of a network compute in another way, with torch's figures."""
+
+from contextlib import contextmanager
+from itertools import pairwise
+
+import pairbench
+
+
+class ${base}Accelerator(pairbench.Accelerator):
+    """ReLUs after a linear layer write over its output, which nothing else reads."""
+
+    name = "$name"
+
+    def suits(self, model, device, precision):
+        return bool(relus(model))
+
+    @contextmanager
+    def applied(self, model, device, precision):
+        layers = relus(model)
+        for layer in layers:
+            layer.inplace = True
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.inplace = False
+
+
+def relus(model):
+    from torch import nn
+
+    pairs = [
+        pair
+        for part in model.modules()
+        if isinstance(part, nn.Sequential)
+        for pair in pairwise(part)
+    ]
+    found = [relu for layer, relu in pairs if isinstance(layer, nn.Linear)]
+    return [relu for relu in found if type(relu) is nn.ReLU and not relu.inplace]
+'''
+
 COMPONENTS = {
+    "accelerator": ACCELERATOR,
     "dataset": DATASET,
     "encoder": ENCODER,
     "head": HEAD,

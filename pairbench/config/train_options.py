@@ -56,9 +56,9 @@ class TrainOptions(Options):
         amounts; 0 uses the undistorted images.
     members: models in an ensemble; each is trained on the round's data from its own weights, and their probabilities
         are averaged.
-    precision: fp32, or bf16: the products of 3x3 convolutions alone on a CPU with tile registers, else the forward pass
-        under autocast. auto takes bf16 where a few steps are clearly faster and it has been shown to leave figures as
-        they are: these products, and autocast with normalize=standard.
+    precision: fp32, or bf16: the forward pass under autocast, or only the products of an accelerator that multiplies in
+        bf16 on its own. auto takes bf16 where a few steps are clearly faster and it has been shown to leave figures as
+        they are: autocast with normalize=standard, and accelerators that say so.
     engine: loop trains one round after the other; stacked trains several at once, their weights in one tensor; auto
         takes whichever is clearly faster in a few trial steps, and loop if there is too little work to tell.
     compile: on trains with torch.compile; auto does so if a trial shows that it saves more time than it costs.

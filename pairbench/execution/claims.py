@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pairbench.execution.plan import Job, Task
+from pairbench.plugin.accelerator_records import outdated
 from pairbench.store.locks import Claim
 from pairbench.store.model_files import is_sound, model_path
 from pairbench.store.record import Record
@@ -72,7 +73,9 @@ def _ended(store: Store, job: Job, number: int, rounds: tuple[int, ...]) -> dict
     found = {}
     for index in rounds:
         record = store.ended(planned.config_id, index, keys[index], job.started)
-        if record is not None and not (job.keep_models and _lacks_model(store, job, number, record)):
+        if record is None or outdated(record):
+            continue
+        if not (job.keep_models and _lacks_model(store, job, number, record)):
             found[index] = record
     return found
 

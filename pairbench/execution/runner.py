@@ -18,6 +18,8 @@ from pairbench.errors import MismatchError, SpecError
 from pairbench.execution.announcing import Announcer, epoch_finished, round_finished, run_finished, run_started
 from pairbench.execution.plan import Job, PlannedConfig, cut, kept, pending, planned_config, unkept
 from pairbench.execution.tracking import Tracking, chosen_trackers
+from pairbench.plugin.accelerator_choice import allowed
+from pairbench.plugin.accelerator_records import outdated
 from pairbench.plugin.events import DataProgressed, RunStarted
 from pairbench.plugin.notify import heard_by
 from pairbench.plugin.registry import Registry, installed
@@ -184,12 +186,14 @@ class Run:
             raise SpecError(f"round timeout {round_timeout}: expected a number of seconds above 0.")
         if memory_limit is not None and not 0 < memory_limit < math.inf:
             raise SpecError(f"memory limit {memory_limit}: expected a number of MiB above 0.")
+        allowed(installed())
         started = time.time()
         configs = self.plan.configs
         scan = self.store.read({planned.config_id for planned in configs})
-        left = pending(configs, Known.of(scan.records), fresh=fresh, retry_failed=retry_failed)
+        known = Known.of(record for record in scan.records if not outdated(record))
+        left = pending(configs, known, fresh=fresh, retry_failed=retry_failed)
         if keep_models:
-            left = self._with_unkept(left, Known.of(scan.records))
+            left = self._with_unkept(left, known)
         self.store.set_aside(scan.damaged)
         self.notes += [
             f"{path} was damaged ({reason}): it is set aside, and its round is trained anew where this run asks for it"

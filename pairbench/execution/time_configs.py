@@ -12,6 +12,7 @@ from pairbench.errors import SpecError, WorkerError
 from pairbench.execution.executors import execute
 from pairbench.execution.plan import Job, planned_config
 from pairbench.execution.runner import refuse_invalid
+from pairbench.plugin.accelerator_choice import allowed
 from pairbench.plugin.registry import installed
 from pairbench.results.quantiles import median_interval
 from pairbench.results.render import Document, Table, csv_lines
@@ -19,7 +20,7 @@ from pairbench.results.tables import count, rate, short_names
 from pairbench.store.store import Store
 from pairbench.text import unknown
 
-MODES = ("eager", "channels_last", "batch_last", "bf16", "compiled", "compiled_bf16", "onnx")
+MODES = ("eager", "channels_last", "bf16", "compiled", "compiled_bf16", "onnx")
 FIGURES = ("training_pairs_per_second", "inference_pairs_per_second", "latency_ms")
 TITLES = ("train pairs/s", "infer pairs/s", "ms, one pair")
 SECONDS = 60.0
@@ -33,9 +34,10 @@ def modes_of(text: str) -> tuple[str, ...]:
         SpecError: one is unknown.
     """
     named = [name.strip() for name in text.split(",") if name.strip()]
+    known = (*MODES, *installed().accelerators)
     for name in named:
-        if name not in MODES:
-            raise unknown("mode", name, MODES)
+        if name not in known:
+            raise unknown("mode", name, known)
     return tuple(dict.fromkeys(["eager", *named])) if named else ()
 
 
@@ -61,6 +63,7 @@ def side_by_side(
         WorkerError: the timing could not be taken.
     """
     registry = installed()
+    allowed(registry)
     configs: list[RunConfig] = []
     for words in split_specs(specs):
         configs += [resolve(settings, registry) for settings in expand(parse(words))]
@@ -129,6 +132,9 @@ def csv(value: dict[str, Any]) -> str:
         name, timing = item["name"], item["timing"]
         training = timing["training_pairs_per_second"]
         lines.append([name, "training", "pairs_per_second", training["batch_size"], *_range(training)])
+        if timing["accelerated"]:
+            training, by = timing["accelerated"]["training_pairs_per_second"], "+".join(timing["accelerated"]["by"])
+            lines.append([name, f"training with {by}", "pairs_per_second", training["batch_size"], *_range(training)])
         lines += _answers(name, "", timing)
         lines.append([name, "", "encodings_per_second", None, *_range(timing["encodings_per_second"])])
         for mode, part in timing["modes"].items():
@@ -165,13 +171,15 @@ def _range(part: dict[str, Any]) -> tuple[float, float, float]:
 
 
 def _speeds(names: Sequence[str], timings: Sequence[dict[str, Any]], notes: Sequence[str]) -> Table:
-    rows = []
+    rows, faster = [], list(dict.fromkeys(name for timing in timings for name in timing["accelerated"].get("by", ())))
     for name, timing in zip(names, timings, strict=True):
         latency, by_batch = timing["latency_ms"], timing["inference_by_batch"]
         row = [name]
         for figure in ("training", "inference"):
             part = timing[f"{figure}_pairs_per_second"]
             row += [rate(timing, figure), f"{part['low']:,.0f} to {part['high']:,.0f}"]
+            if figure == "training" and faster:
+                row.append(rate(timing["accelerated"], "training") if timing["accelerated"] else "-")
         row += [f"{by_batch[size]['median']:,.0f}" if size in by_batch else "-" for size in ("1", "1024")]
         row += [f"{latency[name]:.3f}" for name in ("p50", "p95", "p99")]
         row += [f"{timing['encodings_per_second']['median']:,.0f}", f"{timing['peak_mib']:,.0f}"]
@@ -181,6 +189,8 @@ def _speeds(names: Sequence[str], timings: Sequence[dict[str, Any]], notes: Sequ
     first = timings[0]
     where, peaks = first["environment"], first["gemm_gflops_per_second"]
     peak = ", ".join(f"{peaks[name]['high']:,.0f} in {name}" for name in ("fp32", "bf16"))
+    if faster:
+        notes = [*notes, f"accelerated: training with {', '.join(faster)}; all other figures are those of plain torch"]
     notes = [
         *notes,
         f"medians and quartiles of {len(first['latency_ms']['repeats'])} interleaved repeats; batches of "
@@ -193,6 +203,7 @@ def _speeds(names: Sequence[str], timings: Sequence[dict[str, Any]], notes: Sequ
         "config",
         "train pairs/s",
         "quartiles",
+        *(["accelerated"] if faster else []),
         "infer pairs/s",
         "quartiles",
         "at 1",

@@ -39,9 +39,9 @@ class PairModel(nn.Module):
         norms = sum(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in parts)
         layers = sum(isinstance(part, nn.Linear | nn.modules.conv._ConvNd) for part in parts)
         self.batch_coupled = norms > 0
-        self.parts_for_norms = 0 < 3 * norms <= layers
-        # Whether its layers multiply in bf16 themselves, without autocast.
-        self.halves = False
+        self.views_together = 0 < 3 * norms <= layers
+        # Whether layers multiply in bf16 on their own, without autocast.
+        self.casts_itself = False
 
     def forward(self, images: Tensor) -> PairOutput:
         return self.compare(self.embed(images))
@@ -89,7 +89,7 @@ class PairModel(nn.Module):
         count, views = images.shape[:2]
         if self.pairing == "siamese" and not (self.training and self.batch_coupled):
             return self._encode(0, images.flatten(0, 1)).view(count, views, -1)
-        if self.pairing == "siamese" and self.parts_for_norms:
+        if self.pairing == "siamese" and self.views_together:
             with _views_apart(self._norms(), views):
                 return self._encode(0, images.transpose(0, 1).flatten(0, 1)).view(views, count, -1).transpose(0, 1)
         return torch.stack([self.embed_view(view, images[:, view]) for view in range(views)], dim=1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from pairbench.plugin.accelerators import Accelerator
     from pairbench.plugin.components import Component
     from pairbench.plugin.events import DataProgressed, EpochFinished, RoundFinished, RunFinished, RunStarted
     from pairbench.plugin.metric_specs import MetricSpec
@@ -36,6 +37,11 @@ def pairbench_trackers() -> list[type[Tracker]]:  # type: ignore[empty-body]
 @hookspec
 def pairbench_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
     """The metrics of this plugin, computed for every config that meets their requirements. Do not import torch here."""
+
+
+@hookspec
+def pairbench_accelerators() -> list[Accelerator]:  # type: ignore[empty-body]
+    """The accelerators that this plugin brings, each used wherever it suits. Import no torch here."""
 
 
 @hookspec

@@ -23,12 +23,13 @@ from pairbench import __version__
 from pairbench.environment import seconds_from
 from pairbench.errors import SpecError
 from pairbench.plugin import hooks
+from pairbench.plugin.accelerators import Accelerator
 from pairbench.plugin.components import INTERFACES, Component
 from pairbench.plugin.core_metrics import CORE
 from pairbench.plugin.gathering import PluginError, gather, shown
 from pairbench.plugin.hook_calls import PROJECT, GuardedManager
 from pairbench.plugin.metric_specs import MetricSpec
-from pairbench.plugin.selection import CHOICE, admitted, chosen, distribution_of, misfit, unmatched
+from pairbench.plugin.selection import CHOICE, admitted, chosen, deleted, distribution_of, misfit, unmatched
 from pairbench.plugin.trackers import Tracker
 from pairbench.text import one_line, printable, quoted, unknown
 
@@ -64,6 +65,14 @@ class InstalledMetric:
 
 
 @dataclass(frozen=True)
+class InstalledAccelerator:
+    """An accelerator, and where it comes from."""
+
+    accelerator: Accelerator
+    origin: Origin
+
+
+@dataclass(frozen=True)
 class Failure:
     """A plugin that cannot be used: its name, its distribution, the reason on one line, and the traceback."""
 
@@ -93,6 +102,7 @@ class Registry:
     trackers: for each name, every tracker that claims it, by its distribution.
     tracker_origins: the origin of each tracker.
     metrics: for each name, every metric that claims it, the core's own first.
+    accelerators: by name; as `distribution:name` where several plugins use the name.
     """
 
     components: dict[str, dict[str, list[Installed]]]
@@ -105,6 +115,7 @@ class Registry:
     trackers: dict[str, dict[str, type[Tracker]]] = field(default_factory=dict)
     tracker_origins: dict[type[Tracker], Origin] = field(default_factory=dict)
     metrics: dict[str, list[InstalledMetric]] = field(default_factory=core_metrics)
+    accelerators: dict[str, InstalledAccelerator] = field(default_factory=dict)
 
     def find(self, slot: str, name: str, home: str = "") -> Installed:
         """The component called `name`, or `distribution:name`, in `slot`; if several claim it, that of `home`.
@@ -188,7 +199,8 @@ def load(group: str = GROUP) -> Registry:
     manager = GuardedManager(PROJECT)
     manager.add_hookspecs(hooks)
     registry = Registry({slot: {} for slot in INTERFACES}, {}, [], manager)
-    entries = sorted(entry_points(group=group), key=lambda entry: (distribution_of(entry)[0], entry.name))
+    entries = [entry for entry in entry_points(group=group) if not deleted(entry)]
+    entries.sort(key=lambda entry: (distribution_of(entry)[0], entry.name))
     choice = chosen()
     for name, reason in unmatched(entries, choice).items():
         registry.failures.append(Failure(printable(name, 60), CHOICE, reason))
@@ -213,7 +225,19 @@ def load(group: str = GROUP) -> Registry:
         registry.tracker_origins[tracker] = origins[plugin]
     for plugin, spec in brought["pairbench_metrics"]:
         registry.metrics.setdefault(spec.name, []).append(InstalledMetric(spec, origins[plugin]))
+    accelerators = [(item, origins[plugin]) for plugin, item in brought["pairbench_accelerators"]]
+    registry.accelerators = _accelerators(accelerators)
     return registry
+
+
+def _accelerators(brought: list[tuple[Accelerator, Origin]]) -> dict[str, InstalledAccelerator]:
+    names = [item.name for item, _ in brought]
+    return {
+        item.name if names.count(item.name) == 1 else f"{origin.distribution}:{item.name}": InstalledAccelerator(
+            item, origin
+        )
+        for item, origin in brought
+    }
 
 
 @functools.cache
@@ -258,6 +282,7 @@ def _gathered(registry: Registry, origins: dict[str, Origin]) -> dict[str, list[
         items = {hook: sorted(part.items, key=lambda item: order.index(item[0])) for hook, part in found.items()}
         named = [(plugin, component.slot, component.name) for plugin, component in items["pairbench_components"]]
         named += [(plugin, "metric", spec.name) for plugin, spec in items["pairbench_metrics"]]
+        named += [(plugin, "accelerator", item.name) for plugin, item in items["pairbench_accelerators"]]
         failures = _named_twice(named, origins)
         for part in found.values():
             failures |= part.failures
@@ -329,7 +354,7 @@ def _checked(component: Any) -> type[Component]:
     return component
 
 
-def _refuse_unfinished(kind: type[Component] | type[Tracker], such_as: str) -> None:
+def _refuse_unfinished(kind: type[Component] | type[Tracker] | type[Accelerator], such_as: str) -> None:
     """Reject a class without a name, or without a method that its interface requires."""
     if not (isinstance(kind.name, str) and kind.name.isidentifier()):
         raise PluginError(f"{kind.__name__}.name is {shown(kind.name)}: expected one such as '{such_as}'")
@@ -372,6 +397,13 @@ def _tracker(tracker: Any) -> type[Tracker]:
     return tracker
 
 
+def _accelerator(accelerator: Any) -> Accelerator:
+    if not isinstance(accelerator, Accelerator):
+        raise PluginError(f"pairbench_accelerators gave {shown(accelerator)}: expected pairbench.Accelerator instances")
+    _refuse_unfinished(type(accelerator), "my_kernels")
+    return accelerator
+
+
 def _metric(spec: Any) -> MetricSpec:
     if not isinstance(spec, MetricSpec):
         raise PluginError(f"pairbench_metrics gave {shown(spec)}: expected MetricSpec values")
@@ -386,6 +418,7 @@ BROUGHT: Mapping[str, Callable[[Any], Any]] = {
     "pairbench_suites": _suite,
     "pairbench_trackers": _tracker,
     "pairbench_metrics": _metric,
+    "pairbench_accelerators": _accelerator,
 }
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from importlib.metadata import Distribution, EntryPoint
+from importlib.util import find_spec
 
 from pairbench.text import did_you_mean, printable
 
@@ -42,6 +43,11 @@ def admitted(entry: EntryPoint, choice: set[str] | None) -> bool:
     """Whether `entry` is loaded under `choice`; bundled plugins always are."""
     distribution, _ = distribution_of(entry)
     return distribution == BUNDLED or choice is None or bool(choice & {normal(distribution), normal(entry.name)})
+
+
+def deleted(entry: EntryPoint) -> bool:
+    """Whether `entry` is a bundled plugin whose folder somebody has deleted."""
+    return distribution_of(entry)[0] == BUNDLED and find_spec(entry.module.partition(".")[0]) is None
 
 
 def unmatched(entries: Sequence[EntryPoint], choice: set[str] | None) -> dict[str, str]:

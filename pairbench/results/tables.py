@@ -197,19 +197,21 @@ def _cost(result: Result) -> Table:
         ]
     if timing:
         latency = timing["latency_ms"]
-        rows += [
-            (
-                f"{figure} speed",
-                f"{rate(timing, figure)} pairs/s",
-                f"batches of {part['batch_size']}, {_quartiles(part)}",
+        faster = timing.get("accelerated") or {}
+        speeds = [("training speed", timing, "training")]
+        speeds += [(f"with {', '.join(faster['by'])}", faster, "training")] if faster else []
+        for title, speed, figure in [*speeds, ("inference speed", timing, "inference")]:
+            part = speed[f"{figure}_pairs_per_second"]
+            rows.append(
+                (title, f"{rate(speed, figure)} pairs/s", f"batches of {part['batch_size']}, {_quartiles(part)}")
             )
-            for figure in ("training", "inference")
-            for part in [timing[f"{figure}_pairs_per_second"]]
-        ]
         rows.append(("latency", f"{latency['p50']:.2f} ms", f"one pair, median; 95th percentile {latency['p95']:.2f}"))
     where = timing["environment"] if timing else {}
     note = (
-        (f"speed on {where['device']}, {where['threads']} thread(s), measured with nothing else running",)
+        (
+            f"speed in plain torch on {where['device']}, {where['threads']} thread(s), "
+            "measured with nothing else running",
+        )
         if timing
         else ()
     )

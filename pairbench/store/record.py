@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import pairbench
 from pairbench.config.run_config import RunConfig, canonical, id_of
 from pairbench.errors import StoreError
+from pairbench.plugin.accelerator_records import described
 from pairbench.plugin.dotted import code_of
 from pairbench.plugin.metrics import sources
 from pairbench.plugin.registry import Registry, hash_files
@@ -25,7 +26,7 @@ STATUSES = ("finished", "diverged", "failed")
 SPENT = ("train_seconds", "cpu_seconds", "peak_mib")
 COSTS = ("parameters", "flops_per_pair", *SPENT)
 # The parts of the core that determine a round's result; others may change without making its record outdated.
-_TRAINING_CODE = ("data", "kernels", "model/pair_model.py", "seeds.py", "training")
+_TRAINING_CODE = ("data", "model/pair_model.py", "seeds.py", "training")
 
 Record = dict[str, Any]
 
@@ -229,8 +230,12 @@ def make_record(
     metrics: Mapping[str, Any] | None = None,
     curves: Mapping[str, Any] | None = None,
     error: Mapping[str, str] | None = None,
+    accelerators: Iterable[str] = (),
 ) -> Record:
-    """A complete record without its checksum; `error` is {"reason", "traceback"} of a failed round."""
+    """A complete record without its checksum; `error` is {"reason", "traceback"} of a failed round.
+
+    accelerators: those that computed parts of the round.
+    """
     record: Record = {
         "schema": SCHEMA,
         "config": config.flat(),
@@ -256,6 +261,9 @@ def make_record(
     measured = sources(record["metrics"])
     if measured:
         record["provenance"]["metrics"] = measured
+    computed = described(accelerators)
+    if computed:
+        record["provenance"]["accelerators"] = computed
     if error is not None:
         record["error"] = dict(error)
     return record

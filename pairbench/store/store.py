@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pairbench.errors import SpecError, StoreError
+from pairbench.plugin.accelerator_records import outdated
 from pairbench.store import index
 from pairbench.store.atomic import draft_of, name_first, sync_folder, write_synced
 from pairbench.store.locks import Claim
@@ -72,13 +73,15 @@ class Store:
     def write(self, record: Record, *, replace: bool = False) -> bool:
         """Store `record`; False if its round is already stored, which is then left unchanged.
 
-        With `replace`, an existing record is renamed to `.superseded-*` first.
+        With `replace`, or if an accelerator that computed it has other code today, an existing record is renamed to
+        `.superseded-*` first.
 
         Raises:
             StoreError: the folder cannot be written.
         """
         text = json.dumps(record | {"checksum": checksum(record)}, indent=1, allow_nan=False) + "\n"
-        return self._publish(self.path(record), text, replace=replace)
+        path = self.path(record)
+        return self._publish(path, text, replace=replace or _outdated(path))
 
     def read(self, config_ids: Iterable[str] | None = None) -> Scan:
         """Every record, or those of the given configs; damaged files are reported, never used.
@@ -317,6 +320,13 @@ def _plain(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not a record")
     return value
+
+
+def _outdated(path: Path) -> bool:
+    try:
+        return outdated(_verified(path))
+    except (OSError, ValueError):
+        return False
 
 
 def _verified(path: Path) -> Record:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from pairbench.plugin.accelerators import Accelerator
 from pairbench.plugin.components import INTERFACES, Component
 from pairbench.plugin.metric_specs import MetricSpec
 from pairbench.plugin.trackers import Tracker
 
-# What the kit examines: a component with its options, a metric, or a tracker's class.
-Subject = Component | MetricSpec | type[Tracker]
+# What the kit examines: a component with its options, a metric, an accelerator, or a tracker's class.
+Subject = Component | MetricSpec | Accelerator | type[Tracker]
 
 ALL = tuple(INTERFACES)
 NETWORKS = ("encoder", "head", "loss")
@@ -145,6 +146,27 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+_ACCELERATORS = "network_checks.accelerators"
+ACCELERATOR_CHECKS: tuple[Check, ...] = (
+    Check("accelerator_is_documented", ("accelerator",), "It says what it makes faster.", "values"),
+    Check("accelerator_needs_no_torch", ("accelerator",), "Importing it imports no torch.", "imports"),
+    Check("fingerprint_is_stable", ("accelerator",), "Its code has a digest that does not change.", "values"),
+    Check(
+        "outputs_and_gradients_are_torchs",
+        ("accelerator",),
+        "A training step equals torch's but for rounding.",
+        _ACCELERATORS,
+    ),
+    Check("answers_are_torchs", ("accelerator",), "Answers equal torch's but for rounding.", _ACCELERATORS),
+    Check("the_model_is_left_as_it_was", ("accelerator",), "Nothing of it is left in a model.", _ACCELERATORS),
+    Check(
+        "rounds_are_stacked_or_refused",
+        ("accelerator",),
+        "Rounds trained at once have their own gradients, or it raises CannotBatch.",
+        _ACCELERATORS,
+    ),
+)
+
 TRACKER_CHECKS: tuple[Check, ...] = (
     Check("tracker_is_documented", ("tracker",), "It says what it is and how to install what it needs.", "trackers"),
     Check(
@@ -170,8 +192,10 @@ TRACKER_CHECKS: tuple[Check, ...] = (
 
 
 def checks_for(recipe: Subject) -> list[Check]:
-    """The checks that are for `recipe`: those of its slot, of metrics, or of trackers."""
+    """The checks that are for `recipe`: those of its slot, of metrics, of accelerators, or of trackers."""
     if isinstance(recipe, type):
         return list(TRACKER_CHECKS)
+    if isinstance(recipe, Accelerator):
+        return list(ACCELERATOR_CHECKS)
     slot = "metric" if isinstance(recipe, MetricSpec) else recipe.slot
     return [check for check in CHECKS if slot in check.slots]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
+from pairbench.plugin.accelerators import Accelerator
 from pairbench.plugin.components import Component
 from pairbench.plugin.metric_specs import MetricSpec
 from pairbench.plugin.trackers import Tracker
@@ -79,6 +80,13 @@ def metric_needs_no_torch(spec: MetricSpec) -> None:
     if isinstance(spec.compute, str) or module in (None, "__main__"):
         return
     _refuse_heavy(_probe(str(module)), f"importing {module}", "the function")
+
+
+def accelerator_needs_no_torch(accelerator: Accelerator) -> None:
+    """A fresh process imports the module of an accelerator without importing torch, torchvision or timm."""
+    module = type(accelerator).__module__
+    if module != "__main__":
+        _refuse_heavy(_probe(module), f"importing {module}", "its methods")
 
 
 def task_needs_no_torch(recipe: Component) -> None:

@@ -45,6 +45,10 @@ def check_installed(registry: Registry, wanted: str | None = None, tell: Told = 
         if metric.origin.plugin and _is_wanted(wanted, metric.origin.plugin, metric.origin.distribution):
             tell(f"metric {name}")
             results += _findings(f"metric {name}", metric.origin.distribution, metric.spec)
+    for name, item in sorted(registry.accelerators.items()):
+        if _is_wanted(wanted, item.origin.plugin, item.origin.distribution):
+            tell(f"accelerator {name}")
+            results += _findings(f"accelerator {name}", item.origin.distribution, item.accelerator)
     for name, trackers in sorted(registry.trackers.items()):
         for distribution, tracker in trackers.items():
             if _is_wanted(wanted, registry.tracker_origins[tracker].plugin, distribution):

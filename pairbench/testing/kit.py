@@ -8,6 +8,7 @@ from typing import Any
 
 from pairbench.config.spec import written
 from pairbench.errors import DataError, PairbenchError, SpecError
+from pairbench.plugin.accelerators import Accelerator
 from pairbench.plugin.components import Component
 from pairbench.plugin.metric_specs import MetricSpec
 from pairbench.plugin.trackers import Tracker
@@ -35,7 +36,7 @@ def broken(what: str, fix: str) -> ConformanceError:
 
 def label(recipe: Subject) -> str:
     """A short label of the recipe: its name, and the options that are not at their defaults."""
-    if isinstance(recipe, type | MetricSpec):
+    if isinstance(recipe, type | MetricSpec | Accelerator):
         return recipe.name
     options = []
     for name, info in type(recipe).model_fields.items():
@@ -82,7 +83,7 @@ def conformance(*recipes: Subject, expected_failures: Mapping[str, str] | None =
     """A test function with one case for each of `recipes` and each check; assign it to a name that starts with test_.
 
     Args:
-        recipes: the components with the options to check, metrics, or classes of trackers.
+        recipes: the components with the options to check, metrics, accelerators, or classes of trackers.
         expected_failures: checks that are known to fail, each with the reason; the name of a check covers every
             recipe, the id of a case only that case. A case that is listed here but passes is a failure.
 
@@ -95,7 +96,7 @@ def conformance(*recipes: Subject, expected_failures: Mapping[str, str] | None =
         raise SpecError("conformance() has no recipe to check. Give it one or more, such as conformance(Pooled()).")
     for recipe in recipes:
         tracker = isinstance(recipe, type) and issubclass(recipe, Tracker)
-        if not tracker and not isinstance(recipe, Component | MetricSpec):
+        if not tracker and not isinstance(recipe, Component | MetricSpec | Accelerator):
             raise SpecError(f"conformance() got {recipe!r}: expected recipes. Call the class, such as Pooled().")
     cases = [(recipe, check, f"{label(recipe)}-{check.name}") for recipe in recipes for check in checks_for(recipe)]
     known = {check.name for _, check, _ in cases} | {name for _, _, name in cases}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import types
 import typing
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal, Union
 from pairbench.config.options import read, validated, written_option
 from pairbench.config.spec import parse
 from pairbench.errors import SpecError
+from pairbench.plugin.accelerators import Accelerator
 from pairbench.plugin.components import Component
 from pairbench.plugin.metric_specs import MetricSpec
 from pairbench.testing.kit import broken
@@ -97,6 +99,23 @@ def metric_is_documented(spec: MetricSpec) -> None:
         raise broken(f"its text is {spec.text!r}", "Write a sentence that says what it is, with a full stop")
     if not spec.title.strip() or len(spec.title) > 40:
         raise broken(f"its title is {spec.title!r}", "Give one of at most 40 letters")
+
+
+def accelerator_is_documented(accelerator: Accelerator) -> None:
+    """The class says what it makes faster."""
+    if not (type(accelerator).__dict__.get("__doc__") or "").strip():
+        raise broken(f"{type(accelerator).__name__} has no docstring", "Say in a sentence what it makes faster")
+
+
+def fingerprint_is_stable(accelerator: Accelerator) -> None:
+    """The digest of its code is there, and the same when asked again of another instance."""
+    first = accelerator.fingerprint()
+    if not isinstance(first, str) or not first:
+        raise broken(
+            f"its fingerprint is {first!r}", "Leave `fingerprint` as inherited, or return a digest of all code it runs"
+        )
+    if copy.copy(accelerator).fingerprint() != first:
+        raise broken("its fingerprint changes from call to call", "Compute it from the code alone")
 
 
 def _values(recipe: Component) -> dict[str, Any]:

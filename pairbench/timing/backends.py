@@ -11,22 +11,22 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from pairbench.kernels.finding import make_fast
 from pairbench.model.onnx_graph import missing_package, onnx_model
 from pairbench.model.pair_model import PairModel
+from pairbench.plugin.accelerators import Accelerator
+from pairbench.plugin.registry import installed
 from pairbench.text import one_line
+from pairbench.training.acceleration import why_unavailable
 
 # The largest difference in a logit that rounding explains, relative to the largest logit (or to 1).
 TOLERANCE = {
     "channels_last": 1e-3,
-    "batch_last": 1e-3,
     "bf16": 0.1,
     "compiled": 1e-3,
     "compiled_bf16": 0.1,
     "onnx": 1e-3,
 }
-
-PIECE = 128
+ACCELERATED = 1e-3
 
 Answer = Callable[[Tensor], Tensor]
 
@@ -55,7 +55,10 @@ def mode_of(name: str, model: PairModel, example: Tensor) -> Answer:
     """
     answers = Answers(copy.deepcopy(model)).eval().requires_grad_(False)
     try:
-        return _MODES[name](answers.to(memory_format=torch.contiguous_format), example)
+        answers.to(memory_format=torch.contiguous_format)
+        if name in _MODES:
+            return _MODES[name](answers, example)
+        return _accelerated(installed().accelerators[name].accelerator, answers, example)
     except Unavailable:
         raise
     except Exception as error:
@@ -72,7 +75,7 @@ def checked(name: str, answer: Answer, model: PairModel, images: Tensor) -> floa
         wanted = Answers(model)(images).float()
     got = answer(images).detach().float()
     difference = float((got - wanted).abs().max())
-    if not difference <= TOLERANCE.get(name, 0.0) * max(1.0, float(wanted.abs().max())) and name != "eager":
+    if not difference <= TOLERANCE.get(name, ACCELERATED) * max(1.0, float(wanted.abs().max())) and name != "eager":
         raise Unavailable(f"its answers differ from eager ones by {difference:.2g}, more than rounding explains")
     return difference
 
@@ -94,14 +97,19 @@ def _channels_last(answers: nn.Module, _: Tensor) -> Answer:
     return _plain(answers.to(memory_format=torch.channels_last))
 
 
-def _batch_last(answers: nn.Module, example: Tensor) -> Answer:
-    if example.device.type != "cpu":
-        raise Unavailable("it is for a CPU")
-    if not make_fast(answers):
-        raise Unavailable("this model has no convolutions that compute with the batch last")
-    plain = _plain(answers)
-    # More at once would not stay in the cache.
-    return lambda images: torch.cat([plain(piece) for piece in images.split(PIECE)])
+def _accelerated(accelerator: Accelerator, answers: Answers, example: Tensor) -> Answer:
+    if reason := why_unavailable(accelerator):
+        raise Unavailable(reason)
+    if not accelerator.suits(answers.model, example.device, "fp32"):
+        raise Unavailable("it has no faster code for this model on this device")
+    plain, size = _plain(answers), accelerator.inference_batch
+    within = contextlib.ExitStack()
+    within.enter_context(accelerator.applied(answers.model, example.device, "fp32"))
+
+    def answer(images: Tensor, _: object = within) -> Tensor:
+        return torch.cat([plain(piece) for piece in images.split(size or len(images))])
+
+    return answer
 
 
 def _bf16(answers: nn.Module, _: Tensor) -> Answer:
@@ -170,7 +178,6 @@ def _onnx(answers: nn.Module, example: Tensor) -> Answer:
 _MODES: dict[str, Callable[[nn.Module, Tensor], Answer]] = {
     "eager": _eager,
     "channels_last": _channels_last,
-    "batch_last": _batch_last,
     "bf16": _bf16,
     "compiled": _compiled,
     "compiled_bf16": _compiled_bf16,

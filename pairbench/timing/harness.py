@@ -10,7 +10,7 @@ import torch
 from pairbench.config.run_config import RunConfig
 from pairbench.model.pair_model import build_model
 from pairbench.plugin.components import PairBatch
-from pairbench.training.acceleration import autocast, fast, laid_out
+from pairbench.training.acceleration import accelerated, autocast, laid_out, suitable
 from pairbench.training.optim import build_optimizer
 
 
@@ -21,7 +21,7 @@ class Subject:
         self.config, self.device = config, device
         torch.manual_seed(0)
         self.model = build_model(config).to(device)
-        self._way = contextlib.ExitStack()
+        self._within = contextlib.ExitStack()
         self.optimizer = build_optimizer(config.train, self.model)
         # Members of an ensemble cost the same, so one is repeated; so are the copies of test-time augmentation.
         self.passes = config.train.members * max(1, config.train.tta)
@@ -36,15 +36,19 @@ class Subject:
         target = torch.randint(len(task.outcomes), (size,))
         return PairBatch(images.to(self.device), target.to(self.device), classes.to(self.device))
 
-    def ready(self, training: bool) -> None:
-        """Put the model into training mode, in the way that rounds are trained, or into eval mode, as torch runs it."""
-        self._way.close()
+    def ready(self, training: bool, *, accelerators: bool = False) -> None:
+        """Put the model into training or eval mode, as torch runs it by default or with the accelerators that suit."""
+        self._within.close()
         self.model.train(training)
-        if training:
+        if accelerators:
             laid_out(self.model, self.config.train, self.device)
-            self._way.enter_context(fast(self.config.train, self.device, self.model))
+            self._within.enter_context(accelerated(self.config.train, self.device, self.model))
         else:
-            self.model.to(memory_format=torch.channels_last)
+            self.model.to(memory_format=torch.contiguous_format)
+
+    def accelerators(self) -> list[str]:
+        """The accelerators that training this config uses."""
+        return list(suitable(self.model, self.config.train, self.device))
 
     def train(self, batch: PairBatch) -> None:
         """One training step; after `ready(True)`."""

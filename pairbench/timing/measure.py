@@ -20,7 +20,7 @@ from pairbench.timing.harness import Subject
 from pairbench.timing.peak_memory import forget_peak, peak_mib
 from pairbench.training.complexity import count_flops
 
-SCHEMA = 2
+SCHEMA = 3
 INFERENCE_BATCH = 64
 LATENCY_CALLS = 30
 FEWEST_REPEATS = 5
@@ -166,6 +166,10 @@ class _Timed:
         forget_peak()
         self._add("training", lambda: subject.train(training), self.batch_size, longest, training=True)
         self.peak_mib = peak_mib()
+        self.accelerators = subject.accelerators()
+        if self.accelerators:
+            run = partial(subject.train, training)
+            self._add("accelerated training", run, self.batch_size, longest, training=True, accelerators=True)
         batches = {size: subject.batch(size) for size in effort.batches}
         for size, batch in batches.items():
             self._add(f"inference {size}", partial(subject.infer, batch), size, longest, singly=size == 1)
@@ -199,6 +203,7 @@ class _Timed:
         *,
         training: bool = False,
         singly: bool = False,
+        accelerators: bool = False,
     ) -> None:
         """Add `run` to the calls, unless a smaller batch shows that it would take too long."""
         smaller = self.calls.get("inference 64")
@@ -207,7 +212,8 @@ class _Timed:
             if smaller._timed(1) * work / smaller.work > longest:
                 return
         subject = self.subject
-        call = _Call(run, work, lambda: subject.ready(training), subject.synchronise, self.effort, singly)
+        before = partial(subject.ready, training, accelerators=accelerators)
+        call = _Call(run, work, before, subject.synchronise, self.effort, singly)
         call.warm_up()
         self.calls[name] = call
 
@@ -229,6 +235,7 @@ class _Timed:
             "config_id": self.config.config_id,
             "created": created,
             "training_pairs_per_second": training,
+            "accelerated": self._accelerated(rates),
             "inference_pairs_per_second": inference[str(INFERENCE_BATCH)],
             "inference_by_batch": inference,
             "encodings_per_second": rates["encoding"] | {"batch_size": INFERENCE_BATCH},
@@ -244,6 +251,13 @@ class _Timed:
             },
             "environment": dict(environment),
         }
+
+    def _accelerated(self, rates: Mapping[str, Any]) -> dict[str, Any]:
+        """The accelerators that rounds are trained with, and the speed of training with them; empty for none."""
+        if not self.accelerators:
+            return {}
+        training = rates["accelerated training"] | {"batch_size": self.batch_size}
+        return {"by": self.accelerators, "training_pairs_per_second": training}
 
     def _mode(self, mode: str, rates: Mapping[str, Any]) -> dict[str, Any]:
         if mode in self.left_out:

@@ -17,15 +17,14 @@ from typing import Any
 import torch
 
 from pairbench.config.run_config import RunConfig, canonical, id_of
-from pairbench.environment import machine, user_cache
+from pairbench.environment import machine, processor_flags, user_cache
 from pairbench.errors import MismatchError
-from pairbench.kernels.matrix import has_matrices
 from pairbench.model.pair_model import PairModel, build_model
 from pairbench.store.atomic import replace_file
 from pairbench.store.locks import waiting_for
 from pairbench.store.record import core_source
 from pairbench.text import one_line
-from pairbench.training.acceleration import has_ways
+from pairbench.training.acceleration import suitable, usable
 from pairbench.training.loop import Loop, Outcome, RoundSplits
 from pairbench.training.sampling import batch_slices
 from pairbench.training.stacked import NotStackable, Optimizers, Stacked, why_not
@@ -124,7 +123,8 @@ def _known(config: RunConfig, device: torch.device) -> Path:
         str(device),
         torch.get_num_threads(),
         machine(),
-        has_matrices(),
+        processor_flags(),
+        [(name, accelerator.fingerprint()) for name, accelerator in usable().items()],
         core_source(),
     ]
     return user_cache("engines") / f"{hashlib.sha256(canonical(parts).encode()).hexdigest()[:24]}.json"
@@ -249,7 +249,7 @@ def _measured(
         return choice
     best = seconds[taken]
     left = best * steps
-    # Compiled, all of the network would be in bf16, and not its convolutions alone.
+    # Compiled, all of the network would be in bf16, and not what an accelerator multiplies alone.
     same = plain.precision == train.precision or plain.precision == "fp32" or train.normalize == "standard"
     if train.compile == "auto" and same and left > 4 * COMPILE_SECONDS and compiler():
         return _maybe_compiled(choice, config, device, numbers[0], first, best, steps, clock)
@@ -283,10 +283,12 @@ def _maybe_compiled(
 def neutral_in_bf16(config: RunConfig, device: torch.device) -> bool:
     """Whether bf16 is known to leave the metrics unchanged.
 
-    That is with standardised images, and with any where the products of convolutions alone are in bf16.
+    That is with standardised images, and with any where an accelerator says so of its own products in bf16.
     """
     half = config.train.model_copy(update={"precision": "bf16"})
-    return config.train.normalize == "standard" or has_ways(half, device, build_model(config))
+    if config.train.normalize == "standard":
+        return True
+    return any(item.neutral_in_bf16 for item in suitable(build_model(config), half, device).values())
 
 
 def compiler() -> bool:

@@ -16,7 +16,7 @@ from pairbench.data.round_data import RoundData
 from pairbench.model.pair_model import PairModel, build_model
 from pairbench.plugin.components import PairBatch, PairOutput
 from pairbench.seeds import member_seed
-from pairbench.training.acceleration import autocast, fast, laid_out
+from pairbench.training.acceleration import accelerated, autocast, laid_out
 from pairbench.training.epoch_buffer import Gathered
 from pairbench.training.evaluation import Scores
 from pairbench.training.final_metrics import asked, epoch_figures, final_figures
@@ -43,14 +43,14 @@ class Outcome:
 
     curves: those of the first member of an ensemble; "train" has each epoch, "test" each evaluated epoch.
     train_seconds: the time of the training steps, without the evaluations between them.
-    convolutions: "batch_last" where pairbench's own machine code computed them, "library" where torch did.
+    accelerators: those that computed parts of it.
     """
 
     status: str = "finished"
     metrics: dict[str, float | None] = field(default_factory=dict)
     curves: Curves = field(default_factory=lambda: {"train": {}, "test": {}})
     train_seconds: float = 0.0
-    convolutions: str = "library"
+    accelerators: tuple[str, ...] = ()
 
 
 class Diverged(Exception):  # noqa: N818 - an outcome, not a fault
@@ -72,7 +72,7 @@ class Loop:
         try:
             for member in range(train.members):
                 self.models.append(self._train(number, member, splits, outcome, on_epoch))
-            with fast(train, self.device, *self.models):
+            with accelerated(train, self.device, *self.models):
                 finished(self.config, self.models, splits, outcome)
         except Diverged:
             outcome.status, outcome.metrics = "diverged", {}
@@ -92,8 +92,7 @@ class Loop:
         # Before the average is created, so that it gets the same features.
         sampler = self._sampler(model, splits, number, member)
         average = average_of(model, train.ema)
-        with fast(train, self.device, model, weights(model, average)) as found:
-            outcome.convolutions = "batch_last" if found else "library"
+        with accelerated(train, self.device, model, weights(model, average)) as outcome.accelerators:
             self._epochs(model, average, optimizer, sampler, member, splits, outcome, on_epoch)
         return weights(model, average)
 
@@ -151,7 +150,7 @@ class Loop:
         model, optimizer = self._start()
         sampler = self._sampler(model, splits, number)
         forward = self._compiled(model)
-        with fast(self.config.train, self.device, model):
+        with accelerated(self.config.train, self.device, model):
             while True:
                 model.train()
                 for batch in sampler.epoch():
@@ -163,7 +162,7 @@ class Loop:
         if self.config.train.compile != "on":
             return model
         # Splitting a batch replaces functions of the norms at run time, which the compiler would retrace each time.
-        model.parts_for_norms = False
+        model.views_together = False
         compiled: Callable[[Tensor], PairOutput] = torch.compile(model)
         return compiled
 

@@ -23,7 +23,7 @@ from pairbench.data.round_data import RoundData
 from pairbench.model.pair_model import PairModel, build_model
 from pairbench.plugin.components import PairBatch
 from pairbench.seeds import member_seed
-from pairbench.training.acceleration import autocast, fast
+from pairbench.training.acceleration import accelerated, autocast
 from pairbench.training.epoch_buffer import Gathered
 from pairbench.training.evaluation import Scores
 from pairbench.training.final_metrics import epoch_figures
@@ -93,7 +93,7 @@ class Stack:
                 parameter.data = self.parameters[f"model.{name}"].data[number]
             for name, buffer in model.named_buffers():
                 buffer.data = self.buffers[f"model.{name}"][number]
-        self._through_grad = False
+        self._through_grad = self._plain_works = False
 
     @staticmethod
     def _stacked(name: str, parts: Sequence[nn.Parameter]) -> nn.Parameter:
@@ -122,10 +122,13 @@ class Stack:
         if not self._through_grad:
             try:
                 return self._plain(images, target, classes)
-            except RuntimeError as error:
-                if isinstance(error, torch.OutOfMemoryError) or "Batching rule not implemented" not in str(error):
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:
+                if self._plain_works:
                     raise
-                # Recurrent layers batch once autograd has taken them apart, one transformation further in.
+                # Some layers, such as torch's recurrent ones, batch only once autograd has taken them apart, one
+                # transformation further in. Anything else fails there again.
                 self._through_grad = True
         return self._transformed(images, target, classes)
 
@@ -141,6 +144,7 @@ class Stack:
     def _plain(self, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         outputs, buffers = vmap(self._call, randomness="different")(self.parameters, self.buffers, *tensors)
         outputs[0].sum().backward()
+        self._plain_works = True
         self._take(buffers)
         return _detached(outputs)
 
@@ -251,25 +255,25 @@ class Stacked:
             raise NotStackable(reason or "its rounds have different numbers of training pairs")
         outcomes = {number: Outcome() for number in splits}
         stack = self.prepare({number: part.train for number, part in splits.items()})
-        with self.fast() as found:
+        with self.accelerated() as used:
             self._train(stack, splits, outcomes, on_epoch)
         for number, outcome in outcomes.items():
             layers = [layer for layer in self.layers if layer.number == number]
             self.models = [weights(layer.model, layer.average) for layer in layers]
-            outcome.convolutions = "batch_last" if found else "library"
+            outcome.accelerators = used
             try:
                 if not all(layer.alive for layer in layers):
                     raise Diverged
-                with fast(self.config.train, self.device, *self.models):
+                with accelerated(self.config.train, self.device, *self.models):
                     finished(self.config, self.models, splits[number], outcome)
             except Diverged:
                 outcome.status, outcome.metrics = "diverged", {}
             yield number, outcome
 
-    def fast(self) -> AbstractContextManager[bool]:
-        """Within it, convolutions of all models and their averages take their faster way; gives whether they have."""
+    def accelerated(self) -> AbstractContextManager[tuple[str, ...]]:
+        """A block within which accelerators compute for all models and their averages; gives their names."""
         models = [model for layer in self.layers for model in (layer.model, weights(layer.model, layer.average))]
-        return fast(self.config.train, self.device, *models)
+        return accelerated(self.config.train, self.device, *models)
 
     def prepare(self, data: Mapping[int, RoundData]) -> Stack:
         """A stack of new models for the rounds of `data`; `layers` describes each."""
@@ -333,7 +337,7 @@ class Stacked:
 
     def stepper(self, stack: Stack, optimizers: Optimizers) -> Iterator[None]:
         """Endless training steps, one for each `next`; their results are discarded."""
-        with self.fast():
+        with self.accelerated():
             while True:
                 for batch in self._batches():
                     self._step(stack, optimizers, batch)

@@ -188,7 +188,8 @@ def train(job: Job, task: Task, pools: KeptPools, cost: Profile, emit: Emit, cho
                 metrics=outcome.metrics,
                 curves=outcome.curves,
                 cost=asdict(cost) | spent | trained.choice.cost(),
-                environment=used | {"convolutions": outcome.convolutions},
+                environment=used,
+                accelerators=outcome.accelerators,
             )
             if job.keep_models and outcome.status == "finished":
                 # Before the record, so that a round that is there has its model.

@@ -47,7 +47,7 @@ CASES: tuple[tuple[EmbeddingShape, PairTask], ...] = (
 )
 
 Call = Callable[..., Any]
-Recipe = TypeVar("Recipe", bound=Component)
+Recipe = TypeVar("Recipe")
 
 
 class Probe(ABC):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from pairbench.kernels.code import Function, Values
-from pairbench.kernels.matrix import Place, Registers
+from pairbench_cpu.amx import Place, Registers
+from pairbench_cpu.ir_builder import Function, Values
 
 TILE = 4
 

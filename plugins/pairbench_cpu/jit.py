@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from pairbench.environment import user_cache
+import pairbench
 
 # Machine code lives as long as the engine that holds it.
 _ENGINES: list[Any] = []
@@ -30,16 +29,6 @@ def machine_code(text: str, name: str) -> int:
     return int(engine.get_function_address(name))
 
 
-@cache
-def usable() -> bool:
-    """Whether LLVM makes code for this processor."""
-    try:
-        machine_code("define i64 @one() { ret i64 1 }", "one")
-    except Exception:  # noqa: BLE001 - torch's own layers do the same, only slower
-        return False
-    return True
-
-
 def kept_code(path: Path) -> bytes | None:
     """What `path` holds behind the checksum that it begins with; None where it is missing or damaged."""
     try:
@@ -52,14 +41,13 @@ def kept_code(path: Path) -> bytes | None:
 def _keep(path: Path, made: bytes) -> None:
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.part")
-        draft.write_bytes(hashlib.sha256(made).digest() + made)
-        draft.replace(path)
+        with pairbench.replacing(path) as draft:
+            draft.write_bytes(hashlib.sha256(made).digest() + made)
 
 
 def _place(text: str) -> Path:
     parts = (text, llvm.get_host_cpu_name(), _features(), llvmlite.__version__)
-    return user_cache() / "kernels" / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.o"
+    return pairbench.user_cache("kernels") / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.o"
 
 
 @cache

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from pairbench.kernels.code import Function, Values
-from pairbench.kernels.matrix import ROWS, Place, Registers, turned_over
-from pairbench.kernels.panels import TILE
+from pairbench_cpu.amx import ROWS, Place, Registers, turned_over
+from pairbench_cpu.ir_builder import Function, Values
+from pairbench_cpu.winograd_tiles import TILE
 
 # Vectors of one table that are summed at once with those of another.
 SUMMED = 4

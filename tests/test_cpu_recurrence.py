@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pairbench.kernels.recurrent import Recurrence, fast_recurrence
+from pairbench_cpu.rnn import Recurrence, fast_recurrence
 
 
 def figures(module: nn.RNN, rows: Tensor) -> list[Tensor]:

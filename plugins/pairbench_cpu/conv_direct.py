@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from pairbench.kernels.code import Function, Shape, Values
+from pairbench_cpu.ir_builder import Function, Shape, Values
 
 # So many columns of a kernel are summed at once for its weights: more would not fit the registers.
 COLUMNS = 3

@@ -10,13 +10,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from pairbench.kernels.code import Shape, compiled, this_machine
-from pairbench.kernels.convolution import channels_at_once, convolve, to_images, to_weights
-from pairbench.kernels.matrix import ROWS, padded
-from pairbench.kernels.packing import pack, pack_turned
-from pairbench.kernels.panels import TILE
-from pairbench.kernels.sums import SUMMED
-from pairbench.kernels.winograd import winograd, winograd_to_images, winograd_to_weights
+from pairbench_cpu.amx import ROWS, padded
+from pairbench_cpu.amx_packing import pack, pack_turned
+from pairbench_cpu.conv_direct import channels_at_once, convolve, to_images, to_weights
+from pairbench_cpu.conv_winograd import winograd, winograd_to_images, winograd_to_weights
+from pairbench_cpu.ir_builder import Shape, compiled, this_machine
+from pairbench_cpu.winograd_tiles import TILE
+from pairbench_cpu.winograd_weight_grad import SUMMED
 
 # Rows of gradients that are summed before they go to the weights: as many as stay in the first cache.
 NEAR_BYTES = 32 * 1024

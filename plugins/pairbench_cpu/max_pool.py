@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from pairbench.kernels.code import Function, Shape, Values
+from pairbench_cpu.ir_builder import Function, Shape, Values
 
 SIZES = ("channels", "height", "width", "count")
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pairbench.kernels import functions
-from pairbench.kernels.choice import fits_tiles
+from pairbench_cpu import autograd
+from pairbench_cpu.conv import fits_tiles
+from pairbench_cpu.vmap_function import several
 
 
 class FastPool:
@@ -29,7 +30,7 @@ class FastPool:
         if count is None:
             plain: Tensor = nn.MaxPool2d.forward(self.module, images)
             return plain
-        answer = functions.MaxPool.apply(functions.batch_last(images, (0, 0)), size)
+        answer = autograd.MaxPool.apply(autograd.batch_last(images, (0, 0)), size)
         return closed(answer, count, self.linked)
 
 
@@ -74,18 +75,18 @@ class FastLayer:
         if count is None:
             return self._plain(images)
         layer, norm = self.convolution, self.norm
-        x = functions.batch_last(images, self._padding)
+        x = autograd.batch_last(images, self._padding)
         mask, scale = self._mask(count, x)
         relu = self.relu is not None
         after = (relu, mask, scale) if norm is None else (False, None, 1.0)
         links = (self.follows_relu, self.gated_later)
         half = self.half and layer.training
-        x = functions.Convolution.apply(x, layer.weight, layer.bias, *after, *links, half)
+        x = autograd.Convolution.apply(x, layer.weight, layer.bias, *after, *links, half)
         if norm is None:
             return closed(x, count, self.linked)
         views = self._views()
         if norm.training:
-            x, mean, variance = functions.BatchNorm.apply(x, norm.weight, norm.bias, count, views, norm.eps, relu, mask)
+            x, mean, variance = autograd.BatchNorm.apply(x, norm.weight, norm.bias, count, views, norm.eps, relu, mask)
             _remember(norm, mean, variance, x.shape[1] * x.shape[2] * count // views)
             return closed(x, count, self.linked)
         answer = self._normed(x.permute(3, 0, 1, 2))
@@ -168,7 +169,7 @@ def opened(images: Tensor, suited: bool) -> tuple[Tensor, int | None]:
 def closed(x: Tensor, count: int, linked: bool) -> Tensor:
     """(C, H, W, N) -> its `count` real images as (count, C, H, W); all N for a layer that computes the same way."""
     if not linked:
-        return functions.batch_first(x, count)
+        return autograd.batch_first(x, count)
     images = x.permute(3, 0, 1, 2)
     images.real_count = count  # type: ignore[attr-defined]
     return images
@@ -181,15 +182,6 @@ def suits(images: Tensor) -> bool:
         and images.ndim == 4
         and images.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
-        and 2 * len(images) >= functions.lanes(images.dtype)
+        and 2 * len(images) >= autograd.lanes(images.dtype)
         and several() is not None
     )
-
-
-def several() -> bool | None:
-    """Whether a tensor is here several at once, of models under one vmap; None under any other transformation."""
-    interpreter = torch._C._functorch.peek_interpreter_stack()
-    if interpreter is None:
-        return False
-    alone = interpreter.level() == 1 and interpreter.key() == torch._C._functorch.TransformType.Vmap
-    return True if alone else None

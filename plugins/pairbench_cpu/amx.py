@@ -14,7 +14,7 @@ from functools import cache
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from pairbench.kernels.code import POINTER, Function
+from pairbench_cpu.ir_builder import POINTER, Function
 
 ROWS = 16
 # What Linux wants to be asked for before a process uses these registers, and which state it is about.

@@ -15,7 +15,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from pairbench.kernels.machine import machine_code
+from pairbench_cpu.jit import machine_code
 
 INT = ir.IntType(64)
 POINTER = ir.PointerType()

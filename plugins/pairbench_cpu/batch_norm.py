@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from pairbench.kernels.code import Function, Shape
+from pairbench_cpu.ir_builder import Function, Shape
 
 TABLES = ("x", "weight", "bias", "mask", "eps", "mean", "variance")
 

@@ -9,13 +9,13 @@ from typing import Any, TypeGuard
 
 from torch import Tensor, nn
 
-from pairbench.kernels.layers import FastLayer, FastPool
-from pairbench.kernels.machine import usable
+from pairbench_cpu.layers import FastLayer, FastPool
 
 # Code is written out for each column of a kernel, and each pixel of a window.
 MOST_COLUMNS = 7
 MOST_POOLED = (2, 3, 4)
 MANY_CHANNELS = 64
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 Part = FastLayer | FastPool
 
@@ -26,8 +26,6 @@ def fast_parts(model: nn.Module) -> list[Part]:
     A layer that wants another layout would have its images turned around before and after it. Networks of many
     channels are left to torch too.
     """
-    if not usable():
-        return []
     seen = Counter(id(part) for _, part in model.named_modules(remove_duplicate=False))
     found: dict[int, Part] = {}
     for part in model.modules():
@@ -40,7 +38,7 @@ def fast_parts(model: nn.Module) -> list[Part]:
             if not _plain_pooling(part):
                 return []
             found[id(part)] = FastPool(part)
-        if isinstance(part, nn.modules.conv._ConvNd):
+        if isinstance(part, CONVOLUTIONS):
             if not _simple(part):
                 return []
             found[id(part)] = FastLayer(part)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from pairbench.kernels.code import Function, Shape, Values
-from pairbench.kernels.matrix import ROWS, turned_over
+from pairbench_cpu.amx import ROWS, turned_over
+from pairbench_cpu.ir_builder import Function, Shape, Values
 
 
 def pack(module: ir.Module, shape: Shape) -> None:

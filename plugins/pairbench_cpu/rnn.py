@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pairbench.kernels.functions import VmapFunction
-from pairbench.kernels.layers import several
+from pairbench_cpu.vmap_function import VmapFunction, several
 
 _NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
@@ -76,10 +75,15 @@ class FastRnn:
         return states.transpose(0, 1) if module.batch_first else states, states[-1:]
 
 
+def elman_layers(model: nn.Module) -> list[nn.RNN]:
+    """The recurrent layers of `model` that have a faster way."""
+    return [part for part in model.modules() if type(part) is nn.RNN and _simple(part)]
+
+
 @contextmanager
 def fast_recurrence(model: nn.Module) -> Generator[list[FastRnn]]:
     """Within this block, recurrent layers of `model` that have a faster way take it."""
-    found = [FastRnn(part) for part in model.modules() if type(part) is nn.RNN and _simple(part)]
+    found = [FastRnn(part) for part in elman_layers(model)]
     for layer in found:
         layer.module.forward = layer  # type: ignore[method-assign, assignment]
     try:

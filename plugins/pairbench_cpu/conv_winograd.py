@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from pairbench.kernels.code import Function, Shape, Values
-from pairbench.kernels.panels import (
+from pairbench_cpu.ir_builder import Function, Shape, Values
+from pairbench_cpu.winograd_tiles import (
     TILE,
     back_into,
     back_out_of,
@@ -24,7 +24,7 @@ from pairbench.kernels.panels import (
     products,
     tiles,
 )
-from pairbench.kernels.sums import sums
+from pairbench_cpu.winograd_weight_grad import sums
 
 
 def winograd(module: ir.Module, shape: Shape) -> None:

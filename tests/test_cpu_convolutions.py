@@ -13,12 +13,13 @@ from conftest import config_of
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pairbench.kernels import choice, code, functions, machine
-from pairbench.kernels.choice import form_of
-from pairbench.kernels.finding import fast_layers, fast_parts
-from pairbench.kernels.matrix import has_matrices
 from pairbench.model.pair_model import PairModel, build_model
+from pairbench.plugin.accelerators import CannotBatch
 from pairbench.plugin.components import PairBatch
+from pairbench_cpu import autograd, conv, ir_builder, jit
+from pairbench_cpu.amx import has_matrices
+from pairbench_cpu.conv import form_of
+from pairbench_cpu.patching import fast_layers, fast_parts
 
 MODELS = [
     "encoder=deep_cnn loss=aux",
@@ -38,7 +39,7 @@ Within = Callable[[nn.Module], AbstractContextManager[object]]
 def model_of(words: str) -> PairModel:
     torch.manual_seed(0)
     model: PairModel = build_model(config_of(*words.split())).double()
-    model.parts_for_norms = model.batch_coupled
+    model.views_together = model.batch_coupled
     return model
 
 
@@ -125,22 +126,22 @@ def test_a_convolution_in_tiles_is_the_same(channels: tuple[int, int], shape: tu
     torch.testing.assert_close(faster, answer)
 
 
-@pytest.mark.parametrize("narrow", [code.Machine(32, 2), code.Machine(16, 4)])
+@pytest.mark.parametrize("narrow", [ir_builder.Machine(32, 2), ir_builder.Machine(16, 4)])
 @pytest.mark.parametrize(
     "words", ["encoder=deep_cnn encoder.channels=[3,18,20,9] encoder.batch_norm=[1,3]", "encoder=pooled_cnn"]
 )
 def test_processors_with_narrower_vectors_give_the_same(
-    narrow: code.Machine, words: str, monkeypatch: pytest.MonkeyPatch
+    narrow: ir_builder.Machine, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words += " encoder.dropout=[]" if "deep" in words else " encoder.dropout=0"
     expected = gradients(model_of(words), plain, 13)
-    for room in (code, choice, functions):
+    for room in (ir_builder, conv, autograd):
         monkeypatch.setattr(room, "this_machine", lambda: narrow)
-    code.compiled.cache_clear()
+    ir_builder.compiled.cache_clear()
     try:
         torch.testing.assert_close(gradients(model_of(words), fast_layers, 13), expected, rtol=1e-8, atol=1e-10)
     finally:
-        code.compiled.cache_clear()
+        ir_builder.compiled.cache_clear()
 
 
 def test_tiles_lose_little_in_single_precision() -> None:
@@ -240,7 +241,7 @@ def test_a_second_derivative_of_models_of_one_vmap_is_refused_and_not_left_out()
         answers = torch.func.vmap(lambda own, images: torch.func.functional_call(layer, own, images))(
             weights, torch.rand(2, 16, 1, 4, 4, dtype=torch.float64)
         )
-        with pytest.raises(RuntimeError, match="Batching rule not implemented"):
+        with pytest.raises(CannotBatch, match="no second derivative"):
             torch.autograd.grad(answers.square().sum(), list(weights.values()), create_graph=True)
 
 
@@ -347,12 +348,12 @@ def test_machine_code_is_kept_and_made_anew_where_it_is_damaged(
 ) -> None:
     monkeypatch.setenv("PAIRBENCH_CACHE", str(tmp_path))
     text = "define i64 @seven() { ret i64 7 }"
-    machine.machine_code(text, "seven")
+    jit.machine_code(text, "seven")
     (path,) = tmp_path.rglob("*.o")
     whole = path.read_bytes()
-    assert machine.kept_code(path) == whole[32:]
+    assert jit.kept_code(path) == whole[32:]
     for damaged in (b"", whole[:-1], whole[:40] + bytes([whole[40] ^ 1]) + whole[41:]):
         path.write_bytes(damaged)
-        assert machine.kept_code(path) is None
-        machine.machine_code(text, "seven")
+        assert jit.kept_code(path) is None
+        jit.machine_code(text, "seven")
         assert path.read_bytes() == whole
