@@ -174,7 +174,7 @@ def test_torch_compile_goes_without_accelerators(install_plugin: Any) -> None:
     [
         ("[pairbench.Accelerator]", "pairbench_accelerators gave .*: expected pairbench.Accelerator instances"),
         ("[type('Nameless', (Counting,), {'name': ''})()]", "Nameless.name is ''"),
-        ("[Counting(), Counting()]", "brings accelerator 'counting' twice"),
+        ("[Counting(), Counting()]", "has accelerator 'counting' twice"),
     ],
 )
 def test_what_is_no_accelerator_is_refused(install_plugin: Any, body: str, reason: str) -> None:

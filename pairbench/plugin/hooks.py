@@ -41,7 +41,7 @@ def pairbench_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def pairbench_accelerators() -> list[Accelerator]:  # type: ignore[empty-body]
-    """The accelerators that this plugin brings, each used wherever it suits. Import no torch here."""
+    """The accelerators of this plugin, each used wherever it suits. Do not import torch here."""
 
 
 @hookspec

@@ -66,7 +66,7 @@ class InstalledMetric:
 
 @dataclass(frozen=True)
 class InstalledAccelerator:
-    """An accelerator, and where it comes from."""
+    """An accelerator and its origin."""
 
     accelerator: Accelerator
     origin: Origin
