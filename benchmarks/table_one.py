@@ -74,7 +74,7 @@ def ours(rows: Sequence[Row], share: float, rounds: int, words: Sequence[str], w
 def inside(order: str) -> None:
     """Train what `order` asks for with pairbench, and print the cost and accuracy of each round."""
     import pairbench
-    from pairbench.config.run_config import TrainOptions
+    from pairbench.config.train_options import TrainOptions
 
     names, share, rounds, words, workers, store = json.loads(order)
     changes = dict(word.removeprefix("train.").split("=", 1) for word in words)

@@ -82,10 +82,13 @@ ENVIRONMENT = {
     "working directory.",
     "PAIRBENCH_DATA": "The folder that `dataset.source=torchvision` reads MNIST from, and downloads it to, if "
     "`dataset.root` is not given; it contains `MNIST/raw`.",
-    "PAIRBENCH_CACHE": "The folder of files that may be deleted at any time, such as the decoded images of "
-    "`dataset=csv`. The default is `pairbench` in the user's cache folder.",
+    "PAIRBENCH_CACHE": "The folder of files that may be deleted at any time: decoded images (`pools`), measurements "
+    "(`engines`), machine code (`kernels`), and downloads (`data`) if neither `dataset.root` nor `PAIRBENCH_DATA` "
+    "names a folder. The default is `pairbench` in the user's cache folder.",
     "PAIRBENCH_PLUGINS": "The third-party plugins to use, named by plugin or distribution and separated by commas; "
     "others are not imported. If it is set but empty, none are used. Bundled plugins are always used.",
+    "PAIRBENCH_IMPORT_SECONDS": "How long the import of a plugin may take, in seconds; else 60. A plugin that takes "
+    "longer is reported and not used.",
     "PAIRBENCH_ACCELERATORS": "The accelerators that may be used, with commas between, or `off`; else all that are "
     "installed.",
     "PAIRBENCH_EXECUTOR": "The executor that trains where no `--executor` is given, with its options, such as "
@@ -100,8 +103,8 @@ ENVIRONMENT = {
     "WANDB_DIR": "The folder that gets the folder `wandb`, which `--track wandb` writes to; else the working folder.",
     "WANDB_MODE": "Whether Weights & Biases uploads (`online`); else `offline`, where nothing leaves the machine.",
     "WANDB_PROJECT": "The project of Weights & Biases; else `pairbench`.",
-    "XDG_CACHE_HOME": "The user's cache folder (default `~/.cache`). MNIST is downloaded to `pairbench/data` in it if "
-    "neither `dataset.root` nor `PAIRBENCH_DATA` names a folder.",
+    "XDG_CACHE_HOME": "The user's cache folder (default `~/.cache`), which has the folder `pairbench` if "
+    "`PAIRBENCH_CACHE` is not set.",
 }
 VARIABLES_AFTER = """Tables also respect `NO_COLOR`, `FORCE_COLOR` and `COLUMNS`. pairbench sets the number of threads
 of its worker processes itself, so `OMP_NUM_THREADS` has no effect."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pairbench.config.run_config import RunConfig, TrainOptions
+    from pairbench.config.run_config import RunConfig
+    from pairbench.config.train_options import TrainOptions
     from pairbench.data.downloads import checked_downloads
     from pairbench.environment import user_cache
     from pairbench.errors import (
@@ -76,12 +77,14 @@ if TYPE_CHECKING:
     from pairbench.plugin.trackers import Tracker
     from pairbench.results.query import compare, leaderboard
     from pairbench.results.results import Result, Results
-    from pairbench.text import printable
+    from pairbench.store.atomic import replacing
+    from pairbench.text import one_line, printable
     from pairbench.worker.anywhere import run_tasks
 
 _HOMES = {
     "execution.ablation": ["ablate"],
-    "config.run_config": ["RunConfig", "TrainOptions"],
+    "config.run_config": ["RunConfig"],
+    "config.train_options": ["TrainOptions"],
     "data.downloads": ["checked_downloads"],
     "errors": [
         "DataError",
@@ -148,7 +151,8 @@ _HOMES = {
     "results.results": ["Result", "Results"],
     "execution.runner": ["run"],
     "plugin.notify": ["tell_note", "tell_progress"],
-    "text": ["printable"],
+    "store.atomic": ["replacing"],
+    "text": ["one_line", "printable"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -218,10 +222,12 @@ __all__ = [
     "leaderboard",
     "load",
     "name_on_disk",
+    "one_line",
     "open_regular",
     "printable",
     "read_pair_list",
     "refuse_exhaustion",
+    "replacing",
     "run",
     "run_tasks",
     "tell_note",

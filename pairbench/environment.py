@@ -9,6 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pairbench.errors import SpecError
+from pairbench.text import printable
+
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "llvmlite", "pairbench")
 
 
@@ -21,10 +24,29 @@ def cores() -> int:
 
 
 def user_cache(name: str = "") -> Path:
-    """The folder `name` in the cache folder: PAIRBENCH_CACHE, else pairbench's folder in the user's cache."""
+    """The folder `name` in the cache folder: PAIRBENCH_CACHE, else pairbench's folder in the user's cache.
+
+    It may not exist yet, and users may delete it at any time.
+    """
     own = os.environ.get("PAIRBENCH_CACHE")
-    folder = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pairbench"
-    return folder / name
+    folder = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "pairbench"
+    return folder.expanduser() / name
+
+
+def seconds_from(variable: str, default: float) -> float:
+    """The number of seconds in an environment variable; `default` if it is not set or empty.
+
+    Raises:
+        SpecError: it is no number above 0.
+    """
+    text = os.environ.get(variable) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise SpecError(f"{variable}={printable(text, 40)}: expected a number of seconds above 0.")
+    return seconds
 
 
 def package_version(name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shutil
 import sys
@@ -117,6 +118,18 @@ def tiny_registry(install_plugin: Install, tmp_path: Path) -> Registry:
     """The registry of this process, the recipes of tests/tiny.py in it as plugin `tiny`."""
     install_plugin("tiny", "from tiny import *\nfrom tiny import pairbench_components\n")
     return registry_room.installed()
+
+
+DEVICES = {"cpu": ["cpu"], "cuda": ["A [bold]card[/bold]"], "mps": []}
+
+
+@pytest.fixture
+def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`doctor` asks an interpreter that answers at once, without torch, that there are the DEVICES."""
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho '{json.dumps(DEVICES)}'\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
 
 
 Make = Callable[..., Any]

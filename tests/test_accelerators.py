@@ -19,7 +19,7 @@ from conftest import config_of
 from torch import nn
 
 import pairbench
-from pairbench.config.run_config import TrainOptions
+from pairbench.config.train_options import TrainOptions
 from pairbench.execution.time_configs import document, modes_of, side_by_side
 from pairbench.model.pair_model import PairModel, build_model
 from pairbench.plugin.code_digest import digest_of_code, without_comments
@@ -174,7 +174,7 @@ def test_torch_compile_goes_without_accelerators(install_plugin: Any) -> None:
     [
         ("[pairbench.Accelerator]", "pairbench_accelerators gave .*: expected pairbench.Accelerator instances"),
         ("[type('Nameless', (Counting,), {'name': ''})()]", "Nameless.name is ''"),
-        ("[Counting(), Counting()]", "brings accelerator 'counting' twice"),
+        ("[Counting(), Counting()]", "has accelerator 'counting' twice"),
     ],
 )
 def test_what_is_no_accelerator_is_refused(install_plugin: Any, body: str, reason: str) -> None:

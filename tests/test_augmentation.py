@@ -9,7 +9,8 @@ from conftest import config_of, tiny_config
 
 import pairbench
 from pairbench import MismatchError, PairPool, PairTask, SpecError
-from pairbench.config.run_config import TrainOptions, from_flat
+from pairbench.config.run_config import from_flat
+from pairbench.config.train_options import TrainOptions
 from pairbench.config.transform_calls import NAMES, parsed_call
 from pairbench.data.random_transforms import Transforms, check_transforms
 from pairbench.data.round_data import RoundData, scaling

@@ -129,6 +129,28 @@ def test_torchvision_weights_come_from_a_file_too(tmp_path: Path) -> None:
         torch.testing.assert_close(module(images), net(scaled))
 
 
+@pytest.mark.parametrize(("kind", "model"), [(Timm, "test_resnet"), (Torchvision, "googlenet")])
+def test_a_rebuilt_network_has_the_tensors_of_the_first_and_reads_no_file(
+    kind: Any, model: str, tmp_path: Path
+) -> None:
+    from torchvision import models
+
+    if kind is Timm:
+        made = timm.create_model(model, num_classes=3)
+    else:
+        made = models.get_model(model, num_classes=3, init_weights=False)
+    path = tmp_path / "net.pth"
+    torch.save(made.state_dict(), path)
+    recipe = kind(model=model, pretrained=str(path))
+    first = recipe.build((3, 32, 32))
+    path.unlink()
+    second = recipe.rebuild((3, 32, 32))
+    second.load_state_dict(first.state_dict())
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(second.eval()(images), first.eval()(images))
+
+
 class Harmful:
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -273,11 +295,11 @@ def test_without_a_network_a_download_ends_in_one_line(
     monkeypatch.setattr("socket.create_connection", refuse)
     monkeypatch.setattr("socket.getaddrinfo", refuse)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    downloads._reachable.cache_clear()
+    downloads.reachable.cache_clear()
     model = {"timm": "test_resnet", "torchvision": "shufflenet_v2_x0_5"}[kind.name]
     with pytest.raises(DataError, match=r"cannot be reached\. Connect and try again, or set encoder\.pretrained"):
         kind(model=model, pretrained=True).build((3, 16, 16))
-    downloads._reachable.cache_clear()
+    downloads.reachable.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from conftest import Install
 
 from pairbench.cli.catalogue import PAIRING_TEXTS, catalogue, catalogue_document, described, described_document
 from pairbench.config.options import read
-from pairbench.config.run_config import DEFAULTS, PAIRINGS, TrainOptions
+from pairbench.config.run_config import DEFAULTS, PAIRINGS
 from pairbench.config.spec import parse_word
+from pairbench.config.train_options import TrainOptions
 from pairbench.errors import SpecError
 from pairbench.plugin.components import INTERFACES
 from pairbench.plugin.registry import installed, load

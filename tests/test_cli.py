@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pairbench
-from pairbench.cli import app, doctor, invoke
+from pairbench.cli import app, invoke
 from pairbench.plugin.components import INTERFACES
 from pairbench.plugin.registry import Registry
 from pairbench.store.store import Store
@@ -319,8 +319,8 @@ def test_show_prints_every_form(cli: Cli, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_doctor_prints_every_form(cli: Cli, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_devices", lambda: {"cpu": ["cpu"], "cuda": [], "mps": []})
+@pytest.mark.usefixtures("devices")
+def test_doctor_prints_every_form(cli: Cli, form: str) -> None:
     code, out, err = cli("doctor", "--format", form)
     assert (code, err) == (0, "")
     value = check_form(form, out)
@@ -334,8 +334,8 @@ def test_doctor_asks_torch_for_the_devices(cli: Cli) -> None:
     assert hostile.check_json(out)["devices"]["cpu"] == ["cpu"]
 
 
-def test_doctor_ends_with_1_where_something_is_broken(cli: Cli, filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_devices", lambda: {"cpu": ["cpu"], "cuda": [], "mps": []})
+@pytest.mark.usefixtures("devices")
+def test_doctor_ends_with_1_where_something_is_broken(cli: Cli, filled: Store) -> None:
     next(filled.root.rglob("*.json")).write_text("{")
     code, out, _ = cli("doctor")
     assert code == 1

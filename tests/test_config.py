@@ -13,8 +13,9 @@ from conftest import config_of, tiny_config
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pairbench.config.run_config import DEFAULTS, PAIRINGS, RunConfig, TrainOptions, canonical, from_flat, resolve
+from pairbench.config.run_config import DEFAULTS, PAIRINGS, RunConfig, canonical, from_flat, resolve
 from pairbench.config.spec import expand, parse, split_words
+from pairbench.config.train_options import TrainOptions
 from pairbench.errors import SpecError
 from pairbench.plugin.components import INTERFACES
 from pairbench.plugin.registry import Registry, installed

@@ -17,7 +17,8 @@ import typer.main
 import pairbench
 from pairbench import cli
 from pairbench.cli.catalogue import catalogue, described
-from pairbench.config.run_config import PAIRINGS, TrainOptions
+from pairbench.config.run_config import PAIRINGS
+from pairbench.config.train_options import TrainOptions
 from pairbench.plugin import hooks
 from pairbench.plugin.components import INTERFACES
 from pairbench.plugin.registry import installed

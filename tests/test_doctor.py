@@ -17,12 +17,6 @@ from pairbench.results.render import to_markdown, to_text
 from pairbench.store.store import Store
 
 
-@pytest.fixture
-def devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No process is started to ask torch for devices."""
-    monkeypatch.setattr(doctor, "_devices", lambda: {"cpu": ["cpu"], "cuda": ["A [bold]card[/bold]"], "mps": []})
-
-
 def shown(findings: dict[str, Any]) -> str:
     text = to_text(doctor.document(findings), 300)
     hostile.check_terminal(text)
@@ -155,6 +149,8 @@ def test_torch_that_does_not_start_is_a_finding_and_no_crash(
     assert "FAILED devices: " in shown(findings)
 
 
-def test_the_devices_are_the_last_line_that_torch_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_devices_are_the_last_line_that_torch_prints(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tiny_registry: Registry
+) -> None:
     monkeypatch.setattr(subprocess, "run", answer(stdout='a warning\n{"cpu": ["cpu"], "cuda": [], "mps": []}\n'))
-    assert doctor._devices() == {"cpu": ["cpu"], "cuda": [], "mps": []}
+    assert doctor.examine(tiny_registry, store)["devices"] == {"cpu": ["cpu"], "cuda": [], "mps": []}

@@ -99,7 +99,7 @@ def test_the_source_of_the_module_is_part_of_the_key(write: Write) -> None:
         (["train.schedule=my_training.nothing"], "gave NoneType: expected a scheduler of torch.optim.lr_scheduler"),
         (
             ["train.schedule=my_training.root", "train.schedule_options=[x=1]"],
-            "train.schedule=my_training.root refuses",
+            "train.schedule=my_training.root rejects",
         ),
         (["train.transforms=[my_training.Speckle(size=1)]"], "got an unexpected keyword argument 'size'"),
         (["train.transforms=[my_training.Crop()]"], "my_training.Crop() turns images (1, 4, 4) into (1, 2, 2)"),

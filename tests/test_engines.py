@@ -41,14 +41,14 @@ class NeutralHalves(Halves):
     neutral_in_bf16 = True
 
 
-def choice_of(*words: str, numbers: Sequence[int] = (0, 1)) -> Choice:
+def choice_of(*words: str, numbers: Sequence[int] = (0, 1), clock: engines.Clock | None = None) -> Choice:
     config = config_of(*TINY, *words)
-    return choose(config, CPU, numbers, config.train.rounds, splits_of(config, 2).__getitem__)
+    return choose(config, CPU, numbers, config.train.rounds, splits_of(config, 2).__getitem__, clock)
 
 
-def clocked(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
-    """Let each way of training take as long as `seconds` say, in the order in which they are tried."""
-    monkeypatch.setattr(engines, "_median", lambda calls, repeats: list(seconds[: len(calls)]))
+def clock_of(*seconds: float) -> engines.Clock:
+    """Each way of training takes as long as `seconds` say, in the order in which they are tried."""
+    return lambda calls, _: list(seconds[: len(calls)])
 
 
 def test_an_engine_that_is_asked_for_is_taken() -> None:
@@ -56,22 +56,20 @@ def test_an_engine_that_is_asked_for_is_taken() -> None:
     assert choice_of("train.engine=loop") == Choice("loop", "fp32", False, "asked")
 
 
-def test_little_work_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    clocked(monkeypatch, 0.001)
-    assert choice_of() == Choice("loop", "fp32", False, "too little work to measure")
+def test_little_work_is_not_measured() -> None:
+    assert choice_of(clock=clock_of(0.001)) == Choice("loop", "fp32", False, "too little work to measure")
 
 
 @pytest.mark.parametrize(("stacked", "engine"), [(8.0, "stacked"), (19.0, "loop"), (30.0, "loop")])
-def test_the_clearly_faster_engine_is_taken(monkeypatch: pytest.MonkeyPatch, stacked: float, engine: str) -> None:
-    clocked(monkeypatch, 10.0, stacked)
-    chosen = choice_of()
+def test_the_clearly_faster_engine_is_taken(stacked: float, engine: str) -> None:
+    chosen = choice_of(clock=clock_of(10.0, stacked))
     assert (chosen.engine, chosen.why) == (engine, "measured")
     assert chosen.cost() == {"loop_ms": 10_000.0, "stacked_ms": 1000 * stacked / 2}
 
 
 def test_what_cannot_be_stacked_says_why() -> None:
     reason = choice_of("train.carry_over=true", "train.engine=stacked").why
-    assert reason == "cannot stack: train.carry_over hands the model of one round to the next"
+    assert reason == "cannot stack: train.carry_over passes the model of one round on to the next"
 
 
 def test_bf16_is_chosen_only_where_it_has_been_shown_neutral(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,28 +82,26 @@ def test_bf16_is_chosen_only_where_it_has_been_shown_neutral(monkeypatch: pytest
     assert neutral_in_bf16(raw, CPU), "it multiplies in bf16 itself, and figures stay"
     assert not neutral_in_bf16(raw, torch.device("cuda")), "it is for a CPU"
     assert not neutral_in_bf16(config_of("train.normalize=raw", "encoder=mlp"), CPU), "it does not suit"
-    clocked(monkeypatch, 10.0, 5.0)
+    clock = clock_of(10.0, 5.0)
     words = ("train.precision=auto", "train.engine=loop")
-    assert choice_of(*words).precision == "fp32"
-    assert choice_of(*words, "train.normalize=standard").precision == "bf16"
+    assert choice_of(*words, clock=clock).precision == "fp32"
+    assert choice_of(*words, "train.normalize=standard", clock=clock).precision == "bf16"
 
 
 def test_the_precision_is_chosen_first_and_then_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("train.precision=auto", "train.normalize=standard")
-    clocked(monkeypatch, 10.0, 8.0)
-    chosen = choice_of(*words)
+    chosen = choice_of(*words, clock=clock_of(10.0, 8.0))
     assert (chosen.precision, chosen.engine) == ("bf16", "stacked")
     assert chosen.cost() == {"loop_ms": 10_000.0, "stacked_ms": 4_000.0, "bf16_ms": 10_000.0}
 
 
-def test_a_choice_is_taken_once_for_a_config_on_a_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_choice_is_taken_once_for_a_config_on_a_machine(tmp_path: Path) -> None:
     config = config_of(*TINY)
     splits = splits_of(config, 2)
-    clocked(monkeypatch, 10.0, 4.0)
-    first = settle(config, CPU, (0, 1), splits.__getitem__, tmp_path / "one.json")
-    clocked(monkeypatch, 10.0, 40.0)
-    assert settle(config, CPU, (0, 1), splits.__getitem__, tmp_path / "two.json") == first
-    assert settle(config, CPU, (1,), splits.__getitem__, tmp_path / "three.json") == first
+    first = settle(config, CPU, (0, 1), splits.__getitem__, tmp_path / "one.json", clock_of(10.0, 4.0))
+    later = clock_of(10.0, 40.0)
+    assert settle(config, CPU, (0, 1), splits.__getitem__, tmp_path / "two.json", later) == first
+    assert settle(config, CPU, (1,), splits.__getitem__, tmp_path / "three.json", later) == first
     assert first.engine == "stacked"
 
 

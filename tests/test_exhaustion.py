@@ -63,5 +63,5 @@ def test_kept_features_are_not_removed(tmp_path: Path) -> None:
     for suffix in (".seal", ".names", ".npy"):
         (folder / f"one{suffix}").write_text("{}")
     with no_files_left(), pytest.raises((StoreError, OSError), match="Too many open files"):
-        segments(folder, mend=True)
+        segments(folder, clean=True)
     assert len(list(folder.iterdir())) == 3

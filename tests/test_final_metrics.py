@@ -13,7 +13,8 @@ from sklearn import metrics as sklearn_metrics
 
 import pairbench
 from pairbench import PairPool, PairTask, PositiveInt
-from pairbench.config.run_config import Pairing, RunConfig, TrainOptions
+from pairbench.config.run_config import Pairing, RunConfig
+from pairbench.config.train_options import TrainOptions
 from pairbench.data.round_data import RoundData, scaling
 from pairbench.model.pair_model import PairModel
 from pairbench.training.loop import Loop, Outcome, RoundSplits

@@ -274,11 +274,85 @@ ONCE = {
     ".fsync(": {"store/atomic.py"},
     "os.link(": {"store/atomic.py"},
     ".flock(": {"store/locks.py"},
-    '" ".join(str(error)': {"plugin/registry.py"},
+    "os.replace(": set(),
+    "mkstemp(": set(),
+    '" ".join(str(': {"text.py"},
+    '"XDG_CACHE_HOME"': {"environment.py"},
+    '"PAIRBENCH_CACHE"': {"environment.py"},
+    "torch.onnx.export(": {"model/onnx_graph.py"},
+}
+
+
+SOURCES = {
+    path.relative_to(top).as_posix(): path
+    for top in (ROOT / "pairbench", ROOT / "plugins")
+    for path in sorted(top.rglob("*.py"))
 }
 
 
 @pytest.mark.parametrize("call", ONCE)
 def test_what_is_done_in_one_place_has_no_second_copy(call: str) -> None:
-    places = {path.relative_to(ROOT / "pairbench").as_posix() for path in MODULES.values() if call in path.read_text()}
-    assert places == ONCE[call]
+    assert {name for name, path in SOURCES.items() if call in path.read_text()} == ONCE[call]
+
+
+def renames_over(path: Path) -> bool:
+    """Whether a file calls `Path.replace`, which takes one argument where `str.replace` takes two."""
+    calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    return any(
+        isinstance(call.func, ast.Attribute)
+        and call.func.attr == "replace"
+        and len(call.args) == 1
+        and not call.keywords
+        for call in calls
+    )
+
+
+def test_a_draft_takes_its_final_name_in_one_place() -> None:
+    assert {name for name, path in SOURCES.items() if renames_over(path)} == {"store/atomic.py"}
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def patches_inside(path: Path) -> list[str]:
+    """The private names and constants of pairbench and its plugins that a test file replaces by `setattr`."""
+    tree = ast.parse(path.read_text())
+    ours: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pairbench"):
+            ours |= {alias.asname or alias.name for alias in node.names}
+        if isinstance(node, ast.Import):
+            names = [alias.asname or alias.name.split(".")[0] for alias in node.names]
+            ours |= {name for name, alias in zip(names, node.names, strict=True) if alias.name.startswith("pairbench")}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setattr") and node.args:
+            target = ast.unparse(node.args[0]).strip("'\"")
+            name = ast.literal_eval(node.args[1]) if isinstance(node.args[1], ast.Constant) else ""
+            if isinstance(node.args[0], ast.Constant):
+                target, _, name = target.rpartition(".")
+            inside = (name.startswith("_") and not name.endswith("__")) or name.isupper()
+            if inside and (target.split(".")[0] in ours or target.startswith("pairbench")):
+                found.append(f"{target}.{name}")
+    return found
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_no_test_replaces_what_is_private(path: Path) -> None:
+    """A parameter, an environment variable or a value that is passed in lets a test choose, and a user too."""
+    assert patches_inside(path) == []
+
+
+def test_a_patch_of_something_private_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "test_some.py"
+    file.write_text(
+        "import pairbench\nfrom timm import models\nfrom pairbench.cli import doctor as room\n"
+        "def test(monkeypatch):\n"
+        "    monkeypatch.setattr(room, '_devices', 1)\n"
+        "    monkeypatch.setattr('pairbench.store.index.LEAST', 1)\n"
+        "    monkeypatch.setattr(room.inner, 'MANY', 1)\n"
+        "    monkeypatch.setattr(room, 'examine', 1)\n"
+        "    monkeypatch.setattr(models, '_hub', 1)\n"
+        "    monkeypatch.setattr(room.Kind, '__call__', 1)\n"
+    )
+    assert patches_inside(file) == ["room._devices", "pairbench.store.index.LEAST", "room.inner.MANY"]

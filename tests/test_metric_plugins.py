@@ -195,7 +195,7 @@ def test_two_plugins_that_claim_a_metric_are_both_named(
         ('pairbench.MetricSpec("x", "Mine.", misses, needs="folds")', "metric x: needs is 'folds': expected a tuple"),
         ('pairbench.MetricSpec("x", "Mine.", misses, needs=("fold",))', "metric x needs 'fold': expected one of"),
         ('pairbench.MetricSpec("x", "Mine.", misses, unit="m")', "metric x: unit is 'm': expected 'percent' or ''"),
-        ('*[pairbench.MetricSpec("x", "Mine.", misses)] * 2', "pairbench-shiny brings metric 'x' twice"),
+        ('*[pairbench.MetricSpec("x", "Mine.", misses)] * 2', "pairbench-shiny has metric 'x' twice"),
         ("3", "pairbench_metrics gave 3: expected MetricSpec values"),
     ],
 )

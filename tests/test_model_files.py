@@ -15,7 +15,7 @@ import pairbench
 from pairbench import DataError, SpecError
 from pairbench.model.predictor import opened_model
 from pairbench.plugin.registry import installed
-from pairbench.store.model_files import described, find_model
+from pairbench.store.model_files import described, find_model, sealed
 from pairbench.store.store import Store
 
 pytestmark = pytest.mark.usefixtures("tiny_registry")
@@ -126,9 +126,19 @@ def test_a_damaged_model_is_made_anew_by_the_next_run_that_keeps(store: Store) -
     assert described(file)["weights"] == described(model_file(run(keep_models=True)))["weights"]
 
 
-def test_a_model_whose_code_has_changed_warns(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = model_file(run(keep_models=True))
-    monkeypatch.setattr("pairbench.store.record.core_source", lambda: "other")
+def by_other_code(file: Path, to: Path) -> Path:
+    """A copy of a model, written by a core with other code."""
+    content, description = file.read_bytes(), described(file)
+    start = 8 + struct.unpack("<Q", content[:8])[0]
+    description["code"]["core"]["source"] = "other"
+    metadata = {"__metadata__": sealed(description, description["weights"])}
+    header = json.dumps(json.loads(content[8:start]) | metadata).encode()
+    to.write_bytes(struct.pack("<Q", len(header)) + header + content[start:])
+    return to
+
+
+def test_a_model_whose_code_has_changed_warns(store: Store, tmp_path: Path) -> None:
+    file = by_other_code(model_file(run(keep_models=True)), tmp_path / "older.safetensors")
     with pytest.warns(UserWarning, match="the code of core .* has changed"):
         pairbench.load(file)
 

@@ -13,7 +13,6 @@ import pytest
 from conftest import config_of, simulated_record
 from rich.console import Console
 
-from pairbench.cli import progress
 from pairbench.cli.progress import Lines, Live, Quiet, display, ending, opening
 from pairbench.plugin import hooks
 from pairbench.plugin.events import ConfigStarted, DataProgressed, EpochFinished, RoundFinished, RunStarted
@@ -73,11 +72,10 @@ def test_a_run_counts_the_epochs_that_are_left() -> None:
     assert started(("a", "b"), (2, 1), (3, 10), 1).total_epochs == 16
 
 
-def test_lines_tell_the_start_each_round_and_little_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_tell_the_start_each_round_and_little_in_between() -> None:
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     stream = io.StringIO()
-    shown = Lines(stream)
+    shown = Lines(stream, lambda: now[0])
     shown.pairbench_run_started(RUN)
     for number in (1, 2, 3):
         now[0] += 3
@@ -202,11 +200,10 @@ def test_displays_implement_hooks_that_exist() -> None:
         assert {name for name in vars(shown) if name.startswith("pairbench_")} <= known
 
 
-def test_lines_tell_of_data_that_take_long_and_not_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_tell_of_data_that_take_long_and_not_of_others() -> None:
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     stream = io.StringIO()
-    lines = Lines(stream)
+    lines = Lines(stream, lambda: now[0])
     for seconds, done in ((0.0, 1), (0.5, 2), (0.9, 3)):
         now[0] = 100.0 + seconds
         lines.pairbench_data_progressed(DataProgressed("reading files", done, 3))

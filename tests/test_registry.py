@@ -122,7 +122,7 @@ BAD = {
     "has a bad name": (plugin(name="not a name"), "Shiny.name is 'not a name': expected one such as 'small_cnn'"),
     "has a hostile name": (plugin(name="[/red]\\x1b[2J"), "Shiny.name is "),
     "has no name": (plugin(name=""), "Shiny.name is ''"),
-    "brings one name twice": (plugin("return [Shiny, Shiny]"), "brings encoder 'shiny' twice"),
+    "brings one name twice": (plugin("return [Shiny, Shiny]"), "has encoder 'shiny' twice"),
     "has a wrong hook signature": (
         plugin().replace("pairbench_components()", "pairbench_components(wrong)"),
         "PluginValidationError: ",
@@ -176,8 +176,8 @@ def test_a_bad_plugin_is_named_and_the_others_work(bad: str) -> None:
     assert config_of("encoder=late").encoder.name == "late"
 
 
-def test_list_and_doctor_name_the_bad_plugin(bad: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_devices", lambda: {"cpu": ["cpu"]})
+@pytest.mark.usefixtures("devices")
+def test_list_and_doctor_name_the_bad_plugin(bad: str, store: Store) -> None:
     listed = catalogue.catalogue(installed())
     findings = doctor.examine(installed(), store)
     assert [(item["plugin"], item["distribution"]) for item in listed["failures"]] == [("bad", "b-bad")]
@@ -246,9 +246,8 @@ def test_the_words_of_a_config_keep_the_distribution_of_a_name_that_two_claim() 
         assert config_of(*config.words()).origins() == config.origins()
 
 
-@pytest.mark.usefixtures("twins")
-def test_list_and_doctor_name_what_two_plugins_claim(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_devices", lambda: {"cpu": ["cpu"]})
+@pytest.mark.usefixtures("twins", "devices")
+def test_list_and_doctor_name_what_two_plugins_claim(store: Store) -> None:
     listed = catalogue.catalogue(installed(), "encoder")
     assert {"acme:shiny", "zeta:shiny"} <= {item["name"] for item in listed["components"]}
     findings = doctor.examine(installed(), store)

@@ -10,7 +10,7 @@ import pytest
 from conftest import Install
 
 import pairbench
-from pairbench.cli import doctor, invoke
+from pairbench.cli import invoke
 from pairbench.config.run_config import resolve
 from pairbench.config.spec import expand, parse
 from pairbench.config.suite import find_suite
@@ -135,9 +135,8 @@ def test_no_plugins_reaches_worker_processes(
     assert not trace.exists()
 
 
-@pytest.mark.usefixtures("three")
-def test_doctor_shows_what_is_left_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_devices", lambda: {"cpu": ["cpu"]})
+@pytest.mark.usefixtures("three", "devices")
+def test_doctor_shows_what_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["doctor", "--no-plugins", "--format", "json"]) == 0
     disabled = json.loads(capsys.readouterr().out)["disabled"]
     assert disabled == [

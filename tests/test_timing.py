@@ -6,7 +6,9 @@ import csv
 import functools
 import io
 import random
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +31,15 @@ HERE: dict[str, Any] = {"device": "cpu", "threads": 1}
 SMALL = ("encoder=mlp", "encoder.hidden=[4]", "loss=cross_entropy")
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Repeats of a moment, over small batches and products."""
-    monkeypatch.setattr(timing, "SECONDS_PER_REPEAT", 0.001)
-    monkeypatch.setattr(timing, "BATCHES", (1, 64))
-    monkeypatch.setattr(timing, "PEAK_SIZE", 64)
+# Repeats of a moment, over small batches and products.
+QUICK = timing.Effort(batches=(1, 64), repeat_seconds=0.001, peak_size=64)
 
 
-def taken(*words: str, repeats: int = 5, **options: Any) -> dict[str, Any]:
-    (found,) = timing.measure([config_of(*words)], CPU, HERE, repeats, **options)
+def taken(*words: str, repeats: int = 5, effort: timing.Effort = QUICK, **options: Any) -> dict[str, Any]:
+    (found,) = timing.measure([config_of(*words)], CPU, HERE, repeats, effort=effort, **options)
     return found
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_timing_has_every_figure() -> None:
     found = taken(*SMALL)
     assert set(found["inference_by_batch"]) == {"1", "64"}
@@ -63,20 +60,16 @@ def test_a_timing_has_every_figure() -> None:
     assert found["share_of_gemm_peak"]["inference"] > 0
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_batch_that_would_take_too_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "LONGEST_CALL_SECONDS", 1e-9)
-    monkeypatch.setattr(timing, "BATCHES", (1, 64, 128))
-    assert set(taken(*SMALL)["inference_by_batch"]) == {"1", "64"}
+def test_a_batch_that_would_take_too_long_is_left_out() -> None:
+    effort = replace(QUICK, longest_call_seconds=1e-9, batches=(1, 64, 128))
+    assert set(taken(*SMALL, effort=effort)["inference_by_batch"]) == {"1", "64"}
 
 
-@pytest.mark.usefixtures("quick")
 def test_repeats_end_when_the_time_is_spent() -> None:
     found = taken(*SMALL, repeats=1000, seconds=0.01)
     assert timing.FEWEST_REPEATS <= len(found["training_pairs_per_second"]["repeats"]) < 100
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("mode", ["channels_last", "batch_last", "bf16", "onnx"])
 def test_a_mode_is_timed_and_tells_how_far_its_answers_are_off(mode: str) -> None:
     if mode == "onnx":
@@ -96,7 +89,7 @@ def test_the_mode_batch_last_is_not_torch_by_another_name() -> None:
     assert not [event.key for event in seen.key_averages() if event.key.startswith("aten::") and "conv" in event.key]
 
 
-def test_every_figure_stands_in_the_csv(capsys: pytest.CaptureFixture[str], quick: None, tmp_path: Path) -> None:
+def test_every_figure_stands_in_the_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     specs = ("loss=cross_entropy", "encoder=cnn encoder.channels=[2]", "encoder=mlp encoder.hidden=[4]")
     words = ("timing", *specs, "--modes", "batch_last", "--repeats", "3", "--store", str(tmp_path), "--format", "csv")
     assert invoke(list(words)) == 0
@@ -108,8 +101,8 @@ def test_every_figure_stands_in_the_csv(capsys: pytest.CaptureFixture[str], quic
 
 @pytest.mark.parametrize(("name", "missing"), [("onnx", "onnxruntime"), ("compiled", "no C.. compiler")])
 def test_a_mode_that_lacks_something_says_what(monkeypatch: pytest.MonkeyPatch, name: str, missing: str) -> None:
-    monkeypatch.setattr(modes, "find_spec", lambda _: None)
-    monkeypatch.setattr(modes.shutil, "which", lambda _: None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setenv("PATH", "")
     model = build_model(config_of(*SMALL)).eval()
     with pytest.raises(modes.Unavailable, match=missing):
         modes.mode_of(name, model, torch.zeros(2, 2, 1, 14, 14))
@@ -123,9 +116,8 @@ def test_a_mode_with_other_answers_is_refused(wrong: float) -> None:
         modes.checked("onnx", lambda images: model(images).logits + wrong, model, images)
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_mode_that_is_left_out_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modes, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     found = taken(*SMALL, repeats=3, modes=("eager", "onnx"))
     shown = to_text(speed.document({"results": [{"name": "mine", "timing": found}], "ratios": []}))
     assert "mine: onnx is left out: the package onnxruntime is missing" in shown
@@ -138,10 +130,9 @@ def test_an_unknown_mode_suggests_the_nearest() -> None:
     assert speed.modes_of("") == ()
 
 
-@pytest.mark.usefixtures("quick")
 def test_two_configs_fit_side_by_side_into_80_columns() -> None:
     configs = [config_of(*SMALL), config_of(*SMALL, "encoder.embedding_dim=12")]
-    found = timing.measure(configs, CPU, HERE, 5)
+    found = timing.measure(configs, CPU, HERE, 5, effort=QUICK)
     results = [{"name": str(c), "timing": t} for c, t in zip(configs, found, strict=True)]
     ratios = [
         {"first": results[0]["name"], "second": results[1]["name"], "figure": figure} | speed.ratio(*found, figure)

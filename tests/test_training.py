@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from pairbench import MismatchError, PairPool, PairTask, ScoredPairs
-from pairbench.config.run_config import Augment, TrainOptions, resolve
+from pairbench.config.run_config import resolve
+from pairbench.config.train_options import Augment, TrainOptions
 from pairbench.data.augmentation import distort
 from pairbench.data.pool_files import open_pool, save_pool
 from pairbench.data.round_data import RoundData, check_pool, scaling, shared_images
@@ -328,14 +329,14 @@ def test_decay_may_leave_out_biases_and_norms():
     ("options", "message"),
     [
         ({"optimizer": "adamm"}, "unknown optimizer 'adamm'.*Did you mean 'adam"),
-        ({"optimizer": "lbfgs"}, "cannot train by single steps"),
-        ({"optimizer": "adahessian"}, "cannot train by single steps"),
-        ({"optimizer": "fusedadam"}, "refuses its options: CUDA required"),
-        ({"optimizer_options": {"betas": 3}}, "refuses its options"),
-        ({"optimizer_options": {"nonsense": 3}}, "refuses its options"),
+        ({"optimizer": "lbfgs"}, "needs more than a gradient for a step"),
+        ({"optimizer": "adahessian"}, "needs more than a gradient for a step"),
+        ({"optimizer": "fusedadam"}, "rejects its options: CUDA required"),
+        ({"optimizer_options": {"betas": 3}}, "rejects its options"),
+        ({"optimizer_options": {"nonsense": 3}}, "rejects its options"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'.*Did you mean 'cosine"),
-        ({"schedule": "StepLR"}, "refuses its options.*step_size"),
-        ({"schedule": "constant", "schedule_options": {"gamma": 0.5}}, "takes no option 'gamma'"),
+        ({"schedule": "StepLR"}, "rejects its options.*step_size"),
+        ({"schedule": "constant", "schedule_options": {"gamma": 0.5}}, "has no option 'gamma'"),
     ],
 )
 def test_a_wrong_optimiser_or_schedule_names_the_mend(options, message):
@@ -347,9 +348,9 @@ def test_a_wrong_optimiser_or_schedule_names_the_mend(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"optimizer": "muon", "optimizer_options": "[ns_coefficients=polar]"}, "muon refuses.*'polar'.*Mend"),
-        ({"schedule": "ReduceLROnPlateau", "schedule_options": "[patience=x]"}, "Plateau refuses.*Mend"),
-        ({"schedule": "onecycle", "schedule_options": "[total_steps=5]"}, "5 steps.*Mend"),
+        ({"optimizer": "muon", "optimizer_options": "[ns_coefficients=polar]"}, "muon rejects.*'polar'.*Fix"),
+        ({"schedule": "ReduceLROnPlateau", "schedule_options": "[patience=x]"}, "Plateau rejects.*Fix"),
+        ({"schedule": "onecycle", "schedule_options": "[total_steps=5]"}, "5 steps.*Fix"),
     ],
 )
 def test_options_that_only_a_first_step_reads_are_refused_before_training(options, message):
@@ -416,12 +417,11 @@ def test_images_are_scaled_as_asked(normalize):
         assert torch.allclose(scaled, images[:20].float() / (255 if normalize == "unit" else 1))
 
 
-def test_large_rounds_are_scaled_batch_by_batch_to_the_same_images(monkeypatch):
+def test_large_rounds_are_scaled_batch_by_batch_to_the_same_images():
     pool = resolve(TINY).dataset.load("train", rounds=1, seed=0)
     scale = scaling("standard", pool, 0)
     kept = RoundData(pool, 0, scale, CPU)
-    monkeypatch.setattr("pairbench.data.round_data.MATERIALISE_BYTES", 0)
-    lazy = RoundData(pool, 0, scale, CPU)
+    lazy = RoundData(pool, 0, scale, CPU, most_bytes=0)
     chosen = torch.tensor([5, 3, 77])
     assert torch.equal(kept.batch(chosen).images, lazy.batch(chosen).images)
 

@@ -326,6 +326,26 @@ import pairbench
 
 print(pairbench.printable("a name\\twith a tab", 12))  # -> a name\N{REPLACEMENT CHARACTER}with\N{HORIZONTAL ELLIPSIS}
 """,
+    "one_line": """
+import pairbench
+
+try:
+    int("a\\nb")
+except ValueError as error:
+    print(pairbench.one_line(error))  # -> invalid literal for int() with base 10: 'a\\nb'
+print(pairbench.one_line(KeyError()))  # -> KeyError
+""",
+    "replacing": """
+from pathlib import Path
+
+import pairbench
+
+file = Path("totals.txt")
+with pairbench.replacing(file) as draft:
+    draft.write_text("3 images")
+    print(file.exists())  # -> False
+print(file.read_text())  # -> 3 images
+""",
 }
 
 FILES = {

@@ -144,7 +144,7 @@ def _explain(error: Exception) -> int:
         # Its message is the whole help text, which must keep its line breaks.
         return _say(str(error.format_message()), 2)  # type: ignore[attr-defined]
     if hasattr(error, "format_message"):
-        text = " ".join(error.format_message().replace("Value error, ", "").split())
+        text = one_line(error.format_message().replace("Value error, ", ""))
         return _say(f"{printable(text, 500).rstrip('.')}. See --help.", 2)
     if isinstance(error, InputError):
         return _say(printable(one_line(error), 1000), 2)

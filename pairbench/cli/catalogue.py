@@ -9,9 +9,10 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from pairbench.config.options import field_expected
-from pairbench.config.run_config import DEFAULTS, PAIRINGS, TrainOptions
+from pairbench.config.run_config import DEFAULTS, PAIRINGS
 from pairbench.config.spec import written
 from pairbench.config.suite import find_suite
+from pairbench.config.train_options import TrainOptions
 from pairbench.errors import SpecError
 from pairbench.plugin.components import INTERFACES, Options
 from pairbench.plugin.metrics import known_metrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TextIO
@@ -45,17 +45,20 @@ def display(stream: TextIO | None = None, *, quiet: bool = False) -> Quiet:
 
 
 class Lines(Quiet):
-    """A line when the run starts, when a round ends, and at most every five seconds in between."""
+    """A line when the run starts, when a round ends, and at most every five seconds in between.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream, self._last = stream, 0.0
+    clock: seconds since some moment.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._clock, self._last = stream, clock, 0.0
         self._names: tuple[str, ...] = ()
         self._done = self._total = 0
         self._reading, self._since = "", 0.0
 
     @hookimpl
     def pairbench_data_progressed(self, progress: DataProgressed) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if self._reading != progress.what:
             self._reading, self._since = progress.what, now
         # Short phases need no message.
@@ -71,7 +74,7 @@ class Lines(Quiet):
 
     @hookimpl
     def pairbench_epoch_finished(self, epoch: EpochFinished) -> None:
-        if time.monotonic() - self._last > 5:
+        if self._clock() - self._last > 5:
             self._say(
                 f"{self._names[epoch.config_index]}: round {epoch.round_index}, epoch {epoch.epoch}/{epoch.epochs}, "
                 f"loss {epoch.loss:.4f}{_accuracy(epoch.accuracy)}"
@@ -83,7 +86,7 @@ class Lines(Quiet):
         self._say(f"[{self._done}/{self._total}] {ending(finished.record)}")
 
     def _say(self, line: str) -> None:
-        self._last = time.monotonic()
+        self._last = self._clock()
         self._stream.write(printable(line, 300) + "\n")
         self._stream.flush()
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pairbench.config.run_config import Distortion
+from pairbench.config.train_options import Distortion
 
 ELASTIC_GRID = 4
 

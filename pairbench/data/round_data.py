@@ -32,10 +32,18 @@ class Scaling:
 class RoundData:
     """The examples of one round on one device.
 
-    Small rounds are scaled once and stored as float32; larger ones stay uint8 in the pool and are scaled per batch.
+    Rounds of at most `most_bytes` are scaled once and stored as float32; larger ones stay uint8 in the pool and are
+    scaled per batch.
     """
 
-    def __init__(self, pool: PairPool, round_index: int, scaling: Scaling, device: torch.device) -> None:
+    def __init__(
+        self,
+        pool: PairPool,
+        round_index: int,
+        scaling: Scaling,
+        device: torch.device,
+        most_bytes: int = MATERIALISE_BYTES,
+    ) -> None:
         self.pairs = pool.pairs[round_index].to(device)  # (N, V)
         self.target = pool.target[round_index].to(device)
         self.classes = pool.classes[pool.pairs[round_index]].to(device)  # (N, V)
@@ -44,7 +52,8 @@ class RoundData:
         used, rows = torch.unique(pool.pairs[round_index], return_inverse=True)
         self.rows = rows.to(device)  # (N, V), rows of the images that this round uses
         self._pool, self._used, self._device = pool, used, device
-        self._small = used.numel() * pool.images[0].numel() * 4 <= MATERIALISE_BYTES
+        self.most_bytes = most_bytes
+        self._small = used.numel() * pool.images[0].numel() * 4 <= most_bytes
         # For training/frozen.py: where features of images are kept on disk, and those that are known here.
         self.shelf: object | None = None
         self.features: dict[str, Any] = {}

@@ -121,7 +121,7 @@ def ablate(
         metric: the figure whose differences are shown.
         store: the folder of the records.
         workers: processes that train at once; 0 trains in this process.
-        executor: where rounds are trained; None takes the one that PAIRBENCH_EXECUTOR names, else worker processes here.
+        executor: where rounds are trained; None takes the one that PAIRBENCH_EXECUTOR names, else `local`.
         track: trackers that log the run; None takes those that PAIRBENCH_TRACK names.
         display: an object with event hooks.
 

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
+from pairbench.environment import seconds_from
 from pairbench.errors import SpecError
 from pairbench.plugin.events import EpochFinished, RoundFinished, RunFinished, RunStarted
 from pairbench.plugin.registry import Registry, reason_of
@@ -62,14 +63,7 @@ def patience() -> float:
     Raises:
         SpecError: PAIRBENCH_TRACK_SECONDS is no number above 0.
     """
-    text = os.environ.get(PATIENCE, "") or str(PATIENCE_SECONDS)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise SpecError(f"{PATIENCE}={printable(text, 40)}: expected a number of seconds above 0.")
-    return seconds
+    return seconds_from(PATIENCE, PATIENCE_SECONDS)
 
 
 def _is_there(package: str) -> bool:

@@ -6,12 +6,7 @@ The graph takes `images`, (N, V, C, H, W) uint8 pixel values with any N, and ret
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Callable, Generator
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +15,7 @@ from torch import Tensor, nn
 
 from pairbench.config.run_config import canonical
 from pairbench.errors import DataError, PairbenchError, SpecError
+from pairbench.model.onnx_graph import missing_package, onnx_model, quiet_export
 from pairbench.model.pair_tables import write_whole
 from pairbench.model.predictor import Model, Network
 from pairbench.store.atomic import draft_of
@@ -27,7 +23,6 @@ from pairbench.text import one_line, printable
 
 TOLERANCE = 1e-4
 PAIRS = 256
-OPSET = 20
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
 Run = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -67,14 +62,13 @@ def exported(model: Model, to: str, output: Path | None = None, pairs: Path | No
         raise SpecError(f"--output {printable(str(path), 120)}: expected a name that ends in {suffix}.")
     if not path.parent.is_dir():
         raise SpecError(f"--output {printable(str(path), 120)}: there is no folder {path.parent}. Create it first.")
-    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if to == "onnx" and find_spec(name) is None]
-    if missing:
-        raise SpecError(f"export --to onnx needs {missing[0]}. Run: pip install 'pairbench[onnx]'")
+    if to == "onnx" and (missing := missing_package()):
+        raise SpecError(f"export --to onnx needs {missing}. Run: pip install 'pairbench[onnx]'")
     images = _examples(model, pairs)
     graph = _Graph(model.network).eval()
     with draft_of(path, suffix) as draft:
         try:
-            with _quietly(), torch.no_grad():
+            with quiet_export(), torch.no_grad():
                 (_to_onnx if to == "onnx" else _to_torch_export)(graph, images[:3], draft, _told(model))
         except Exception as error:
             reason = printable(one_line(error), 300)
@@ -122,18 +116,7 @@ def _told(model: Model) -> dict[str, str]:
 def _to_onnx(graph: nn.Module, images: Tensor, path: Path, told: dict[str, str]) -> None:
     import onnx
 
-    program = torch.onnx.export(
-        graph,
-        (images,),
-        input_names=["images"],
-        output_names=["logits", "probabilities"],
-        dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
-    proto = program.model_proto
+    proto = onnx_model(graph, images, ["logits", "probabilities"])
     for name, text in told.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = name, text
@@ -161,7 +144,7 @@ def _onnx_run(path: Path) -> Run:
 
 
 def _torch_run(path: Path) -> Run:
-    with _quietly():
+    with quiet_export():
         module = torch.export.load(path).module()
 
     def run(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,16 +168,3 @@ def _difference(model: Model, run: Run, images: Tensor) -> float:
         apart = ((theirs - logits).abs() / logits.abs().clamp(min=1)).nan_to_num(0)
         far = max(far, float(apart.max()), float((probabilities - logits.softmax(dim=1)).abs().max()))
     return far
-
-
-@contextlib.contextmanager
-def _quietly() -> Generator[None]:
-    """Within this block the exporters print no progress messages."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

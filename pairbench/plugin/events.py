@@ -1,4 +1,4 @@
-"""What a run reports while it goes: values that are handed to plugins in the process that the user started."""
+"""The events of a run, which are passed to plugins in the process that the user started."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class DataProgressed:
-    """A dataset is getting its data ready, before anything trains.
+    """A dataset has made progress in preparing its data, before training starts.
 
-    what: what it does, such as "decoding images".
-    done: how many steps of it are done.
+    what: the current activity, such as "decoding images".
+    done: how many of its steps are done.
     total: how many there are.
     """
 
@@ -26,11 +26,11 @@ class DataProgressed:
 class ConfigStarted:
     """One config of a run that starts.
 
-    name: how the run or the suite calls it.
-    config_id: what it is known by in the store.
+    name: its name in the run or suite.
+    config_id: its id in the store.
     options: every option, defaults included, by its key in a spec.
-    rounds: how many rounds are asked for.
-    pending: the rounds that are left to train, by their index; the others are in the store.
+    rounds: how many rounds are requested.
+    pending: the indices of the rounds that are left to train; the others are in the store.
     epochs: epochs in a round.
     """
 
@@ -44,14 +44,14 @@ class ConfigStarted:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The run is planned.
+    """The run starts, and its rounds are planned.
 
-    run_id: different for each run, and sorted by time.
+    run_id: unique; sorting by it sorts runs by time.
     suite: the name of the suite; None without one.
     store: the folder of the records.
     configs: the configs of the run; other events give an index into them.
-    timed: how many of them have their speed measured afterwards.
-    workers: processes that train at once; 0 trains in the process that the user started.
+    timed: how many of them are timed afterwards.
+    workers: how many processes train; 0 trains in the process that the user started.
     """
 
     run_id: str
@@ -88,11 +88,11 @@ class EpochFinished:
 
     config_index: index into RunStarted.configs.
     round_index: the round, from 0.
-    config_id: what the config is known by in the store.
+    config_id: the config's id in the store.
     epoch: the epoch, from 1.
     epochs: how many epochs the round has.
-    figures: what is known of the epoch, by the name of its curve in a record, such as "train.total_loss" and
-        "test.accuracy"; a curve that has no point at this epoch is missing.
+    figures: the values of this epoch by the name of their curve in a record, such as "train.total_loss" and
+        "test.accuracy"; curves without a value for this epoch are missing.
     """
 
     config_index: int
@@ -109,28 +109,28 @@ class EpochFinished:
 
     @property
     def accuracy(self) -> float | None:
-        """Accuracy on the test pairs after it; None where it was not evaluated."""
+        """Accuracy on the test pairs after it; None if they were not evaluated."""
         return self.figures.get("test.accuracy")
 
     @property
     def config(self) -> int:
-        """The first name of `config_index`, for plugins that were written for it."""
+        """The old name of `config_index`, for plugins that use it."""
         return self.config_index
 
     @property
     def round(self) -> int:
-        """The first name of `round_index`, for plugins that were written for it."""
+        """The old name of `round_index`, for plugins that use it."""
         return self.round_index
 
 
 @dataclass(frozen=True)
 class RoundFinished:
-    """A round has ended, whatever its status, and its record is in the store.
+    """A round is over, whatever its status, and its record is in the store.
 
     config_index: index into RunStarted.configs.
     round_index: the round, from 0.
-    config_id: what the config is known by in the store.
-    record_id: the record's file below the store, without its ending.
+    config_id: the config's id in the store.
+    record_id: the path of the record's file in the store, without its suffix.
     status: "finished", "diverged" or "failed".
     record: the record, as the store holds it.
     """
@@ -145,14 +145,14 @@ class RoundFinished:
 
 @dataclass(frozen=True)
 class ConfigFinished:
-    """What one config of the run came to, rounds that were in the store before included.
+    """The results of one config of the run, including rounds that were in the store before.
 
-    name: how the run or the suite calls it.
-    config_id: what it is known by in the store.
+    name: its name in the run or suite.
+    config_id: its id in the store.
     rounds: how many rounds have each status: "finished", "diverged" and "failed".
     summary: for each metric, its "mean", "std", "low" and "high" (the 95% interval of the mean) and "rounds".
-    cost: parameters, FLOPs per pair, and the medians of what a round took; empty where no round has ended.
-    timing: the speed on this machine; None where it was not measured.
+    cost: parameters, FLOPs per pair, and the median cost of a round; empty if no round is over.
+    timing: the speed on this machine; None if it was not measured.
     """
 
     name: str
@@ -169,8 +169,8 @@ class RunFinished:
 
     run_id: that of RunStarted.
     seconds: how long the run took.
-    exit_code: 0, or 1 where a round failed.
-    configs: what each config came to, in the order of RunStarted.configs.
+    exit_code: 0, or 1 if a round failed.
+    configs: the results of each config, in the order of RunStarted.configs.
     """
 
     run_id: str

@@ -1,4 +1,4 @@
-"""What the plugins bring through a hook that returns lists, and which plugin brings what, wrappers included."""
+"""Collects what plugins return from a hook that returns lists, and which plugin each item comes from."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pairbench.text import printable
 
 
 class PluginError(PairbenchError):
-    """A plugin cannot be used: its hooks give something else than they promise, or it needs another pairbench."""
+    """A plugin cannot be used: its hooks return something wrong, or it needs another version of pairbench."""
 
 
 @dataclass
 class Gathered:
-    """What plugins brought through one hook.
+    """What plugins returned from one hook.
 
     items: (plugin, item), in the order of pluggy's call.
-    failures: what each plugin that failed has raised.
+    failures: the error of each plugin that failed.
     """
 
     items: list[tuple[str, Any]] = field(default_factory=list)
@@ -28,9 +28,9 @@ class Gathered:
 
 
 def gather(manager: GuardedManager, hook: str, check: Callable[[Any], Any]) -> Gathered:
-    """Everything that the plugins bring through `hook`.
+    """Everything that the plugins return from `hook`.
 
-    check: what counts as an item; raises PluginError where it is none.
+    check: returns a valid item, or raises PluginError.
     """
     watcher = _Gatherer(hook, check)
     with watched_by(watcher):
@@ -44,7 +44,7 @@ def gather(manager: GuardedManager, hook: str, check: Callable[[Any], Any]) -> G
 
 
 class _Gatherer(Watcher):
-    """Notes who brings what while one hook is called."""
+    """Records which plugin returns what while one hook is called."""
 
     def __init__(self, hook: str, check: Callable[[Any], Any]) -> None:
         self._hook, self._check = hook, check
@@ -73,7 +73,7 @@ class _Gatherer(Watcher):
         self.failures.setdefault(plugin, error)
 
     def owner_of(self, item: Any) -> str | None:
-        """The plugin that brought `item`, which is then used up; None where nobody is left."""
+        """The plugin that returned `item`, once for each time it did; None after that."""
         for at, (plugin, brought) in enumerate(self._brought):
             if brought == item:
                 del self._brought[at]
@@ -87,5 +87,5 @@ class _Gatherer(Watcher):
 
 
 def shown(value: Any) -> str:
-    """A value that a plugin gave, short and safe to print."""
+    """A plugin's value, short and safe to print."""
     return printable(repr(value), 60)

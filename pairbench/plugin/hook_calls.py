@@ -1,8 +1,8 @@
-"""Calling hooks through pluggy with each plugin kept apart, so that one that fails takes no other along.
+"""Calls hooks through pluggy so that a plugin that fails does not affect the others.
 
-pluggy ends a call at the first implementation that raises. Here every implementation is registered behind a guard: what
-it raises is reported with the plugin's name, and the call goes on as if it had not been there. Order (tryfirst,
-trylast), wrappers of both kinds and firstresult are pluggy's own.
+pluggy ends a call at the first implementation that raises. Here a guard is registered around every implementation: it
+reports an error with the plugin's name, and the call continues as if the implementation did not exist. Order (tryfirst,
+trylast), both kinds of wrappers and firstresult work as in pluggy.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ PROJECT = "pairbench"
 
 
 class Watcher:
-    """What happens beside the hook calls that are made within `watched_by`; does nothing until methods are replaced."""
+    """Observes the hook calls within `watched_by`; its methods change nothing unless they are overridden."""
 
     def taken(self, values: Sequence[Any]) -> Sequence[Any]:
-        """The arguments that an implementation gets in place of `values`."""
+        """The arguments that an implementation gets instead of `values`."""
         return values
 
     def given(self, plugin: str, value: Any) -> Any:  # noqa: ARG002
-        """What counts as the result of an implementation that returned `value`; what this raises is its failure."""
+        """The result to use for an implementation that returned `value`; an error here counts as its failure."""
         return value
 
     def kept(self, value: Any) -> Any:
-        """A copy of a result that a wrapper is about to change, as far as it may change it in place."""
+        """A copy of a result that a wrapper may change in place."""
         return value
 
     def changed(self, plugin: str, before: Any, after: Any) -> Any:  # noqa: ARG002
-        """What counts as the result of a wrapper that made `after` of `before`; what this raises is its failure."""
+        """The result to use for a wrapper that turned `before` into `after`; an error here counts as its failure."""
         return after
 
     def failed(self, plugin: str, hook: str, error: BaseException) -> None:
@@ -56,7 +56,7 @@ def watched_by(watcher: Watcher) -> Generator[None]:
 
 
 class GuardedManager(pluggy.PluginManager):
-    """A plugin manager that keeps plugins apart in hook calls within `watched_by`."""
+    """A plugin manager that isolates plugins from each other in hook calls within `watched_by`."""
 
     def register(self, plugin: object, name: str | None = None) -> str | None:
         """Register `plugin` behind a guard, and return its name."""
@@ -65,7 +65,7 @@ class GuardedManager(pluggy.PluginManager):
 
 
 class _Guarded:
-    """The hook implementations of a plugin, each within a guard; equal to the plugin itself."""
+    """The guarded hook implementations of a plugin; equal to the plugin itself."""
 
     def __init__(self, manager: pluggy.PluginManager, plugin: object, name: str) -> None:
         self._plugin = plugin
@@ -89,7 +89,7 @@ def _guarded(function: Callable[..., Any], options: Any, plugin: str, attribute:
     elif inspect.isgeneratorfunction(function):
         guard = _guarded_wrapper(function, plugin, hook, old=bool(options.get("hookwrapper")))
     else:
-        # pluggy says itself what is wrong with it.
+        # pluggy itself reports what is wrong with it.
         return function
     setattr(guard, f"{PROJECT}_impl", options)
     return guard
@@ -129,7 +129,7 @@ def _guarded_wrapper(function: Callable[..., Any], plugin: str, hook: str, *, ol
         try:
             result = yield
         except BaseException as error:
-            # Ctrl-C in an implementation: the wrapper may tidy up, and cannot hold it back.
+            # Ctrl-C in an implementation: the wrapper may clean up, but cannot suppress it.
             with contextlib.suppress(BaseException):
                 inner.throw(error)
             raise
@@ -149,7 +149,7 @@ def _guarded_wrapper(function: Callable[..., Any], plugin: str, hook: str, *, ol
 
 
 def _ended(inner: Generator[None, Any, Any], result: Any) -> Any:
-    """What the wrapper returns once it has got `result`."""
+    """What the wrapper returns after it is sent `result`."""
     try:
         inner.send(result)
     except StopIteration as end:

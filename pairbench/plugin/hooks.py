@@ -22,23 +22,22 @@ hookimpl = pluggy.HookimplMarker("pairbench")
 
 @hookspec
 def pairbench_components() -> list[type[Component]]:  # type: ignore[empty-body]
-    """The components that this plugin brings; the base class of each says its slot. Import no torch here."""
+    """The components of this plugin; the base class of each determines its slot. Do not import torch here."""
 
 
 @hookspec
 def pairbench_suites() -> list[Path]:  # type: ignore[empty-body]
-    """The suite files (TOML) that this plugin brings; the name of a suite is the file's name without `.toml`."""
+    """The suite files (TOML) of this plugin; the name of a suite is the file's name without `.toml`."""
 
 
 @hookspec
 def pairbench_trackers() -> list[type[Tracker]]:  # type: ignore[empty-body]
-    """The trackers that this plugin brings, each chosen by `--track NAME`. Import no package of theirs here."""
+    """The trackers of this plugin, which `--track NAME` selects. Do not import their packages here."""
 
 
 @hookspec
 def pairbench_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
-    """The metrics that this plugin brings, computed for every config of a task that has what they need. Import no torch
-    here."""
+    """The metrics of this plugin, computed for every config that meets their requirements. Do not import torch here."""
 
 
 @hookspec
@@ -48,32 +47,32 @@ def pairbench_executors() -> list[type[Executor]]:  # type: ignore[empty-body]
 
 @hookspec
 def pairbench_accelerators() -> list[Accelerator]:  # type: ignore[empty-body]
-    """The accelerators that this plugin brings, each used wherever it suits. Import no torch here."""
+    """The accelerators of this plugin, each used wherever it suits. Do not import torch here."""
 
 
 @hookspec
 def pairbench_data_progressed(progress: DataProgressed) -> None:
-    """A dataset is reading or decoding, and has come so far; reported a few times a second, before the run starts."""
+    """A dataset has made progress in reading or decoding; called a few times a second, before the run starts."""
 
 
 @hookspec
 def pairbench_run_started(run: RunStarted) -> None:
-    """A run starts: its configs, and the rounds that are left of each, which may be none."""
+    """A run starts; `run` has its configs, and the rounds that are left of each, of which there may be none."""
 
 
 @hookspec
 def pairbench_epoch_finished(epoch: EpochFinished) -> None:
-    """A round has finished an epoch; reported a few times a second at most, and always for the last epoch."""
+    """A round has finished an epoch; called at most a few times a second, and always for the last epoch."""
 
 
 @hookspec
 def pairbench_round_finished(record: dict[str, Any], finished: RoundFinished) -> None:
-    """A round has ended, whatever its status, and its record is safe in the store."""
+    """A round is over, whatever its status, and its record is in the store."""
 
 
 @hookspec
 def pairbench_run_finished(results: Results, finished: RunFinished) -> None:
-    """The run is over, and these are its results, rounds that were in the store before included.
+    """The run is over; `results` include rounds that were in the store before.
 
-    Not called where the run is interrupted or cannot go on.
+    Not called if the run is interrupted or cannot continue.
     """

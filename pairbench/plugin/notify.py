@@ -1,6 +1,6 @@
-"""How a dataset tells of its work: progress while it reads, and notes that belong beside the results.
+"""Lets a dataset report progress while it reads, and notes that are shown with the results.
 
-Whoever calls `PairDataset.load` or `digest` may listen; where nobody does, nothing is told.
+The caller of `PairDataset.load` or `digest` may listen; if it does not, reports are dropped.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def heard() -> bool:
 
 
 def tell_progress(done: int, total: int, what: str) -> None:
-    """Say that `done` of `total` steps are done; `what` is a word or two, such as "decoding images"."""
+    """Report that `done` of `total` steps are done; `what` is a word or two, such as "decoding images"."""
     listener = _listener.get()
     if listener and listener.progress:
         listener.progress(done, total, what)
 
 
 def tell_note(message: str) -> None:
-    """Say something that a reader of the results has to know, such as how many images were left out."""
+    """Report something that a reader of the results has to know, such as how many images were skipped."""
     listener = _listener.get()
     if listener and listener.note:
         listener.note(message)

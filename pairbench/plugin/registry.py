@@ -1,6 +1,6 @@
-"""Which plugins are installed, what they bring, and which of them failed.
+"""Finds the installed plugins, what they contain, and which of them fail.
 
-Every plugin is found by an entry point of the group `pairbench`, the bundled ones too.
+Every plugin, bundled or not, is found by an entry point of the group `pairbench`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from pairbench import __version__
+from pairbench.environment import seconds_from
 from pairbench.errors import SpecError
 from pairbench.plugin import hooks
 from pairbench.plugin.accelerators import Accelerator
@@ -31,15 +32,16 @@ from pairbench.plugin.hook_calls import PROJECT, GuardedManager
 from pairbench.plugin.metric_specs import MetricSpec
 from pairbench.plugin.selection import CHOICE, admitted, chosen, deleted, distribution_of, misfit, unmatched
 from pairbench.plugin.trackers import Tracker
-from pairbench.text import printable, quoted, unknown
+from pairbench.text import one_line, printable, quoted, unknown
 
 GROUP = "pairbench"
+IMPORT_LIMIT = "PAIRBENCH_IMPORT_SECONDS"
 IMPORT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a component comes from: distribution, version, plugin (entry point) and a hash of the plugin's source."""
+    """The origin of a component: distribution, version, plugin (entry point) and a hash of the plugin's source."""
 
     distribution: str
     version: str
@@ -49,7 +51,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Installed:
-    """A component that can be used, and where it comes from."""
+    """A component and its origin."""
 
     component: type[Component]
     origin: Origin
@@ -57,7 +59,7 @@ class Installed:
 
 @dataclass(frozen=True)
 class InstalledMetric:
-    """A metric that can be computed, and where it comes from; `plugin` of its origin is "" for the core's own."""
+    """A metric and its origin, whose `plugin` is "" for those of the core."""
 
     spec: MetricSpec
     origin: Origin
@@ -65,7 +67,7 @@ class InstalledMetric:
 
 @dataclass(frozen=True)
 class InstalledAccelerator:
-    """An accelerator, and where it comes from."""
+    """An accelerator and its origin."""
 
     accelerator: Accelerator
     origin: Origin
@@ -73,7 +75,7 @@ class InstalledAccelerator:
 
 @dataclass(frozen=True)
 class Failure:
-    """A plugin that could not be used: its name, its distribution, the reason in a line, and the traceback."""
+    """A plugin that cannot be used: its name, its distribution, the reason on one line, and the traceback."""
 
     plugin: str
     distribution: str
@@ -92,18 +94,18 @@ Kind = TypeVar("Kind", type[Tracker], type[Executor])
 
 @dataclass
 class Registry:
-    """All that is installed.
+    """Everything that is installed.
 
     components: for each slot, for each name, everything that claims the name (more than one is an ambiguity).
     suites: for each name, the files that define it.
-    failures: the plugins that could not be used.
+    failures: the plugins that cannot be used.
     manager: calls the event hooks.
-    plugins: the plugins that work, in the order in which they were loaded.
+    plugins: the plugins that work, in loading order.
     disabled: the plugins that PAIRBENCH_PLUGINS or --no-plugins leaves out, as (plugin, distribution).
-    suite_homes: the distribution that brings each suite file.
-    trackers: for each name, every tracker that claims it, by the distribution that brings it.
-    executors: for each name, every executor that claims it, by the distribution that brings it.
-    executor_origins, tracker_origins: where each of them comes from.
+    suite_homes: the distribution of each suite file.
+    trackers: for each name, every tracker that claims it, by its distribution.
+    executors: for each name, every executor that claims it, by its distribution.
+    executor_origins, tracker_origins: the origin of each of them.
     metrics: for each name, every metric that claims it, the core's own first.
     accelerators: by name; as `distribution:name` where several plugins use the name.
     """
@@ -123,7 +125,7 @@ class Registry:
     accelerators: dict[str, InstalledAccelerator] = field(default_factory=dict)
 
     def find(self, slot: str, name: str, home: str = "") -> Installed:
-        """The component called `name`, or `distribution:name`, in `slot`; where several claim it, that of `home`.
+        """The component called `name`, or `distribution:name`, in `slot`; if several claim it, that of `home`.
 
         Raises:
             SpecError: there is none, or two plugins claim the name.
@@ -169,14 +171,14 @@ class Registry:
         return next(iter(claims.values()))
 
     def _absent(self) -> str:
-        """Which plugins are not there, for the end of an error about a name that is not known."""
+        """The plugins that failed or are disabled, for the end of an error about an unknown name."""
         failed = ", ".join(failure.plugin for failure in self.failures)
         hint = f" Plugins that failed to load: {printable(failed)} (see 'pairbench doctor')." if failed else ""
         off = ", ".join(plugin for plugin, _ in self.disabled)
         return hint + (f" Plugins left out by {CHOICE} or --no-plugins: {printable(off)}." if off else "")
 
     def conflicts(self) -> list[str]:
-        """Each name that more than one distribution claims, with the ways to write it, in a line."""
+        """One line for each name that more than one distribution claims, with the ways to write it."""
         return [
             f"{slot} {quoted(name)} is claimed by {len(claims)} plugins. Write "
             + printable(" or ".join(f"{slot}={claim.origin.distribution}:{name}" for claim in claims))
@@ -186,7 +188,7 @@ class Registry:
         ] + [conflict for name in sorted(self.metrics) if (conflict := self.metric_conflict(name))]
 
     def metric_conflict(self, name: str) -> str:
-        """What to write where more than one distribution claims the metric `name`, in a line; "" where none does."""
+        """One line on how to write the metric `name` if more than one distribution claims it; else ""."""
         claims = self.metrics.get(name, [])
         if len(claims) < 2:
             return ""
@@ -198,7 +200,7 @@ class Registry:
         return sorted(self.components[slot])
 
     def origin_of(self, component: type[Component]) -> Origin:
-        """Where `component` comes from; a class that no plugin brings comes from its own module."""
+        """The origin of `component`; its own module if it belongs to no plugin."""
         for claim in self.components[component.slot].get(component.name, []):
             if claim.component is component:
                 return claim.origin
@@ -207,7 +209,7 @@ class Registry:
 
 
 def load(group: str = GROUP) -> Registry:
-    """A registry of everything installed; a plugin that fails is named in `failures` and skipped."""
+    """A registry of everything installed; a plugin that fails is skipped and listed in `failures`."""
     manager = GuardedManager(PROJECT)
     manager.add_hookspecs(hooks)
     registry = Registry({slot: {} for slot in INTERFACES}, {}, [], manager)
@@ -262,14 +264,19 @@ def installed() -> Registry:
 
 
 def _register(registry: Registry, entry: EntryPoint, origins: dict[str, Origin]) -> None:
-    """Import the plugin of `entry` and let its hooks be called; where that fails, name it in `failures`."""
+    """Import the plugin of `entry` and let its hooks be called; if that fails, it is added to `failures`.
+
+    Raises:
+        SpecError: PAIRBENCH_IMPORT_SECONDS is no number above 0.
+    """
     distribution, version = distribution_of(entry)
     key = f"{distribution}:{entry.name}"
     origin = Origin(distribution, version, entry.name, "")
+    limit = seconds_from(IMPORT_LIMIT, IMPORT_SECONDS)
     try:
         if reason := misfit(entry, __version__):
             raise PluginError(reason)
-        with _bounded():
+        with _bounded(limit):
             plugin = entry.load()
         registry.manager.register(plugin, name=key)
         registry.manager.check_pending()
@@ -281,10 +288,10 @@ def _register(registry: Registry, entry: EntryPoint, origins: dict[str, Origin])
 
 
 def _gathered(registry: Registry, origins: dict[str, Origin]) -> dict[str, list[tuple[str, Any]]]:
-    """(plugin, item) of every hook that brings something, in the order of `origins`.
+    """(plugin, item) for everything that the hooks in BROUGHT return, in the order of `origins`.
 
-    A plugin that fails is taken out of `registry` and `origins`, and all hooks are called anew, so that nothing is left
-    of what it brought or changed.
+    A plugin that fails is removed from `registry` and `origins`, and all hooks are called again, so that nothing it
+    returned or changed is left.
     """
     order = list(origins)
     while True:
@@ -304,7 +311,7 @@ def _gathered(registry: Registry, origins: dict[str, Origin]) -> dict[str, list[
 
 
 def _drop(registry: Registry, key: str, origin: Origin, error: BaseException) -> None:
-    """Take a plugin out, and name it in `failures`."""
+    """Remove a plugin, and add it to `failures`."""
     if registry.manager.has_plugin(key):
         registry.manager.unregister(name=key)
     text = "".join(traceback.format_exception(error))
@@ -312,10 +319,11 @@ def _drop(registry: Registry, key: str, origin: Origin, error: BaseException) ->
 
 
 @contextlib.contextmanager
-def _bounded() -> Iterator[None]:
-    """Let the import of a plugin neither end this process nor take more than IMPORT_SECONDS.
+def _bounded(limit: float) -> Iterator[None]:
+    """Within this block a plugin can neither end this process nor take longer than `limit` seconds.
 
-    Time is kept where signals are, in the main thread of POSIX systems; C code that never returns cannot be stopped.
+    The time limit needs signals, so it only works in the main thread of POSIX systems, and not in C code that never
+    returns.
     """
     leave, process = os._exit, os.getpid()
 
@@ -325,16 +333,16 @@ def _bounded() -> Iterator[None]:
         raise PluginError(f"it called os._exit({code}) while it was imported")
 
     def late(*_: object) -> None:
-        raise PluginError(f"its import took more than {IMPORT_SECONDS:g} s")
+        raise PluginError(f"its import took more than {limit:g} s")
 
     timed = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
-    # Somebody else's alarm, such as a test's time limit, is left alone.
+    # Do not replace an alarm that is already set, such as the time limit of a test.
     timed = timed and signal.getitimer(signal.ITIMER_REAL)[0] == 0
     before = signal.signal(signal.SIGALRM, late) if timed else None
     os._exit = stay  # type: ignore[assignment]
     try:
         if timed:
-            signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, limit)
         yield
     finally:
         os._exit = leave
@@ -344,12 +352,13 @@ def _bounded() -> Iterator[None]:
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong, in one line; an error of ours speaks for itself."""
+    """What went wrong, on one line; a PluginError needs no type in front."""
     try:
-        text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - even the text of a plugin's error may fail
-        text = ""
-    return printable(text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".removesuffix(": "))
+        text = one_line(error)
+    except Exception:  # noqa: BLE001 - even str() of a plugin's error may fail
+        text = type(error).__name__
+    kind = type(error).__name__
+    return printable(text if isinstance(error, PluginError) or text == kind else f"{kind}: {text}")
 
 
 def _checked(component: Any) -> type[Component]:
@@ -366,7 +375,7 @@ def _checked(component: Any) -> type[Component]:
 def _refuse_unfinished(
     kind: type[Component] | type[Tracker] | type[Accelerator] | type[Executor], such_as: str
 ) -> None:
-    """Refuse a class without a name, or with methods that it has to have and lacks."""
+    """Reject a class without a name, or without a method that its interface requires."""
     if not (isinstance(kind.name, str) and kind.name.isidentifier()):
         raise PluginError(f"{kind.__name__}.name is {shown(kind.name)}: expected one such as '{such_as}'")
     missing = sorted(kind.__abstractmethods__)
@@ -375,9 +384,9 @@ def _refuse_unfinished(
 
 
 def _named_twice(named: list[tuple[str, str, str]], origins: dict[str, Origin]) -> dict[str, BaseException]:
-    """Each plugin of `named` (plugin, slot, name) that brings a second item of one name, with the error that says so.
+    """The error of each plugin in `named` (plugin, slot, name) whose distribution has a name twice.
 
-    `distribution:name` could not tell two of one distribution apart.
+    `distribution:name` would be ambiguous.
     """
     taken: set[tuple[str, str, str]] = set()
     failures: dict[str, BaseException] = {}
@@ -391,7 +400,7 @@ def _named_twice(named: list[tuple[str, str, str]], origins: dict[str, Origin]) 
 
 def _refuse_twice(taken: set[tuple[str, str, str]], distribution: str, slot: str, name: str) -> None:
     if (distribution, slot, name) in taken:
-        raise PluginError(f"{distribution} brings {slot} {quoted(name)} twice")
+        raise PluginError(f"{distribution} has {slot} {quoted(name)} twice")
     taken.add((distribution, slot, name))
 
 
@@ -430,7 +439,7 @@ def _metric(spec: Any) -> MetricSpec:
     return spec
 
 
-# The hooks that bring something, and what counts as an item of each.
+# The hooks that return lists, and the check of their items.
 BROUGHT: Mapping[str, Callable[[Any], Any]] = {
     "pairbench_components": _checked,
     "pairbench_suites": _suite,
@@ -442,7 +451,7 @@ BROUGHT: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _package_hash(module: str) -> str:
-    """The source hash of the package that `module` is in: the outermost that has a file."""
+    """The source hash of the package that `module` is in: the outermost one that has a file."""
     parts = module.split(".")
     if parts[0] == GROUP:
         # Of the core, only what the entry point names.
@@ -453,7 +462,7 @@ def _package_hash(module: str) -> str:
 
 @functools.cache
 def source_hash(module: Any) -> str:
-    """SHA-256, 16 digits, over the Python and TOML files of the module's package; "" where it has no file."""
+    """SHA-256, 16 digits, over the Python and TOML files of the module's package; "" if it has no file."""
     file = getattr(module, "__file__", None)
     if file is None:
         return ""
@@ -465,7 +474,7 @@ def source_hash(module: Any) -> str:
 
 
 def hash_files(root: Path, files: list[Path]) -> str:
-    """SHA-256, 16 digits, over the names below `root` and the contents of `files`."""
+    """SHA-256, 16 digits, over the contents of `files` and their paths relative to `root`."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(root).as_posix()}\0{file.stat().st_size}\0".encode())

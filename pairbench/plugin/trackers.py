@@ -1,4 +1,4 @@
-"""The interface of a tracker: what takes a run's events to a program that shows experiments, such as TensorBoard."""
+"""The interface of a tracker, which passes the events of a run on to a program such as TensorBoard."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 class Tracker(ABC):
-    """Writes what a run does to an experiment tracker; chosen by `--track NAME`.
+    """Logs a run to an experiment tracker; selected by `--track NAME`.
 
-    It is made without arguments in a process of its own, which it may block, fill with output or crash: the run goes
-    on, and a note says so. Its methods are called one after the other, `run_started` first and `close` last.
+    It is created without arguments in a process of its own. If it blocks, prints or crashes there, the run continues
+    and a note says so. Its methods are called one after the other, `run_started` first and `close` last.
 
-    name: what `--track` calls it.
-    packages: the modules that it imports and that pairbench does not bring.
+    name: its name for `--track`.
+    packages: the modules that it imports and that do not come with pairbench.
     install: the command that installs them.
     """
 
@@ -28,18 +28,18 @@ class Tracker(ABC):
     def run_started(self, run: RunStarted) -> None:
         """A run starts."""
 
-    def epoch_finished(self, epoch: EpochFinished) -> None:  # noqa: B027 - a tracker may leave it out
-        """A round has finished an epoch; called a few times a second at most, the record has every epoch."""
+    def epoch_finished(self, epoch: EpochFinished) -> None:  # noqa: B027 - optional
+        """A round has finished an epoch; called at most a few times a second. The record has every epoch."""
 
     def round_finished(self, finished: RoundFinished) -> None:  # noqa: B027
-        """A round has ended, and its record is in the store."""
+        """A round is over, and its record is in the store."""
 
     def run_finished(self, finished: RunFinished) -> None:  # noqa: B027
-        """The run is over. Not called where it is interrupted or cannot go on."""
+        """The run is over. Not called if it is interrupted or cannot continue."""
 
     def close(self) -> None:  # noqa: B027
-        """Write what is left and let everything go."""
+        """Write what is left and release all resources."""
 
     def place(self) -> str:
-        """Where to look, in a few words; shown below the results."""
+        """Where to find the logged run, in a few words; shown below the results."""
         return ""

@@ -17,8 +17,10 @@ from pairbench.results.statistics import LEVEL, Difference, Summary, all_p_value
 from pairbench.text import quoted, unknown
 
 Key = TypeVar("Key", bound=Hashable)
-# Above the first limit pairs are tested row by row; above the second, not all pairs are tested.
-MANY, TOO_MANY = 100, 1500
+# Above this many results, pairs are tested row by row.
+MANY = 100
+# Above this many, not all pairs are tested.
+TOO_MANY = 1500
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,14 @@ def ranked(results: Sequence[Result], metric: str) -> list[Result]:
     return sorted(results, key=order)
 
 
-def against_best(results: Sequence[Result], metric: str) -> list[str]:
-    """For each ranked result, the verdict against the first: "", "tie", "worse" or "unknown"."""
-    if len(results) > MANY:
-        return _many_against_best(results, metric)
+def against_best(results: Sequence[Result], metric: str, *, many: int = MANY, too_many: int = TOO_MANY) -> list[str]:
+    """For each ranked result, the verdict against the first: "", "tie", "worse" or "unknown".
+
+    Up to `too_many` results the correction is Holm's over all pairs; beyond, Bonferroni's, which is more conservative.
+    Above `many` the pairs are tested row by row, with the same verdicts.
+    """
+    if len(results) > many:
+        return _many_against_best(results, metric, too_many)
     found = verdicts(results, metric)
     words = []
     for number in range(len(results)):
@@ -133,11 +139,8 @@ def against_best(results: Sequence[Result], metric: str) -> list[str]:
     return words
 
 
-def _many_against_best(results: Sequence[Result], metric: str) -> list[str]:
-    """What `against_best` returns, where there are too many pairs to test one by one.
-
-    Up to TOO_MANY results the correction is Holm's over all pairs; beyond, Bonferroni's, which is more conservative.
-    """
+def _many_against_best(results: Sequence[Result], metric: str, too_many: int) -> list[str]:
+    """What `against_best` returns, where there are too many pairs to test one by one."""
     values = [result.values(metric) for result in results]
     keys = [same_data_key(result) for result in results]
     best = results[0].summary_of(metric)
@@ -150,7 +153,7 @@ def _many_against_best(results: Sequence[Result], metric: str) -> list[str]:
         elif best is not None and (other := results[j].summary_of(metric)) is not None:
             firsts[j] = welch(best, other)
     tested = {j: value.p for j, value in firsts.items() if value.p is not None}
-    if len(results) <= TOO_MANY:
+    if len(results) <= too_many:
         every = all_p_values(values, keys)
         corrected = dict(zip(tested, holm_among(every, list(tested.values())), strict=True))
     else:

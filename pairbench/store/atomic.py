@@ -34,6 +34,18 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A draft to write, which takes the place of `path` when the block ends; if the block fails, it is removed.
+
+    Raises:
+        OSError: the draft cannot be renamed.
+    """
+    with draft_of(path) as draft:
+        yield draft
+        draft.replace(path)
+
+
 def replace_file(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Write `content` to `path`, where it takes the place of what was there; a reader sees the old file or the new one.
 
@@ -43,12 +55,11 @@ def replace_file(path: Path, content: bytes, *, sync: bool = True) -> None:
     Raises:
         OSError: it cannot be written; what was there is as it was.
     """
-    with draft_of(path) as draft:
+    with replacing(path) as draft:
         if sync:
             write_synced(draft, content)
         else:
             draft.write_bytes(content)
-        draft.replace(path)
 
 
 def name_first(draft: Path, path: Path) -> bool:

@@ -1,1 +1,1 @@
-"""Measuring the speed of a network and the memory that it takes."""
+"""Measures the speed and the memory of a network."""

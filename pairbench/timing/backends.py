@@ -1,26 +1,24 @@
-"""Ways to answer with a trained model: as torch runs it by default, and faster ones that give the same answers."""
+"""Ways to run a trained model: as torch does by default, and faster ones that give the same answers."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import io
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pairbench.model.onnx_graph import missing_package, onnx_model
 from pairbench.model.pair_model import PairModel
 from pairbench.plugin.accelerators import Accelerator
 from pairbench.plugin.registry import installed
 from pairbench.text import one_line
 from pairbench.training.acceleration import why_unavailable
 
-# The largest difference in a logit, as a share of the largest logit (or of 1), that rounding explains.
+# The largest difference in a logit that rounding explains, relative to the largest logit (or to 1).
 TOLERANCE = {
     "channels_last": 1e-3,
     "bf16": 0.1,
@@ -33,8 +31,8 @@ ACCELERATED = 1e-3
 Answer = Callable[[Tensor], Tensor]
 
 
-class Unavailable(Exception):  # noqa: N818 - said in a note, and the other modes go on
-    """This mode cannot be had here; the message says why and the mend."""
+class Unavailable(Exception):  # noqa: N818 - becomes a note, and the other modes are timed
+    """This mode is not available here; the message says why and how to fix it."""
 
 
 class Answers(nn.Module):
@@ -50,7 +48,7 @@ class Answers(nn.Module):
 
 
 def mode_of(name: str, model: PairModel, example: Tensor) -> Answer:
-    """How `name` answers: images (N, V, C, H, W) float32 -> logits (N, O) float32; `model` itself stays as it is.
+    """The function of mode `name`: images (N, V, C, H, W) float32 -> logits (N, O) float32; `model` is not changed.
 
     Raises:
         Unavailable: something is missing, or the model cannot be run that way.
@@ -68,7 +66,7 @@ def mode_of(name: str, model: PairModel, example: Tensor) -> Answer:
 
 
 def checked(name: str, answer: Answer, model: PairModel, images: Tensor) -> float:
-    """The largest difference of a logit from what `model` answers as it is.
+    """The largest difference of a logit from that of `model` in eager mode.
 
     Raises:
         Unavailable: it is more than rounding explains.
@@ -80,30 +78,6 @@ def checked(name: str, answer: Answer, model: PairModel, images: Tensor) -> floa
     if not difference <= TOLERANCE.get(name, ACCELERATED) * max(1.0, float(wanted.abs().max())) and name != "eager":
         raise Unavailable(f"its answers differ from eager ones by {difference:.2g}, more than rounding explains")
     return difference
-
-
-def onnx_bytes(answers: nn.Module, example: Tensor) -> bytes:
-    """The ONNX model of `answers`, input "images" (N, V, C, H, W) with N free, output "logits".
-
-    Raises:
-        Unavailable: a package is missing.
-    """
-    for package in ("onnx", "onnxscript"):
-        if find_spec(package) is None:
-            raise Unavailable(f"the package {package} is missing. Run: pip install 'pairbench[onnx]'")
-    example = example if len(example) > 1 else example.repeat(2, *[1] * (example.ndim - 1))
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        program: Any = torch.onnx.export(
-            answers.cpu().eval(),
-            (example.cpu(),),
-            dynamo=True,
-            verbose=False,
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("examples")},),
-        )
-    return bytes(program.model_proto.SerializeToString())
 
 
 def _plain(answers: nn.Module, dtype: torch.dtype = torch.float32) -> Answer:
@@ -162,7 +136,7 @@ def _compiled(answers: nn.Module, example: Tensor, dtype: torch.dtype = torch.fl
 
 @contextlib.contextmanager
 def _frozen() -> Iterator[None]:
-    """Weights are constants, batch norm is folded, and no number of shapes makes torch fall back to eager unseen."""
+    """Compile with constant weights and folded batch norm, and never fall back to eager after many shapes."""
     import torch._dynamo
     import torch._inductor.config
 
@@ -180,11 +154,11 @@ def _compiled_bf16(answers: nn.Module, example: Tensor) -> Answer:
 
 
 def _onnx(answers: nn.Module, example: Tensor) -> Answer:
-    if find_spec("onnxruntime") is None:
-        raise Unavailable("the package onnxruntime is missing. Run: pip install 'pairbench[onnx]'")
+    if missing := missing_package():
+        raise Unavailable(f"the package {missing} is missing. Run: pip install 'pairbench[onnx]'")
     import onnxruntime
 
-    content = onnx_bytes(answers, example)
+    content = onnx_model(answers.cpu(), example.cpu(), ["logits"]).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1

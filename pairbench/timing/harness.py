@@ -1,4 +1,4 @@
-"""A built model with its optimiser, ready to be timed: the calls that timings and benchmarks repeat."""
+"""A model and its optimiser, and the calls that timings and benchmarks repeat."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Subject:
         self.model = build_model(config).to(device)
         self._within = contextlib.ExitStack()
         self.optimizer = build_optimizer(config.train, self.model)
-        # Members of an ensemble are alike, so one stands for all of them; so do the copies of test-time augmentation.
+        # Members of an ensemble cost the same, so one is repeated; so are the copies of test-time augmentation.
         self.passes = config.train.members * max(1, config.train.tta)
 
     def batch(self, size: int) -> PairBatch:
-        """`size` examples of noise that have the shapes of the config's dataset."""
+        """`size` examples of noise in the shapes of the config's dataset."""
         task = self.config.dataset.task
         images = torch.rand(size, task.views, *task.image_shape)
         classes = torch.full((size, task.views), -1)
@@ -70,13 +70,13 @@ class Subject:
             answer()
 
     def encode(self, batch: PairBatch) -> None:
-        """The embeddings of a batch, and no answers; after `ready(False)`."""
+        """The embeddings of a batch, without the head; after `ready(False)`."""
         with torch.inference_mode():
             for _ in range(self.passes):
                 self.model.embed(batch.images)
 
     def synchronise(self) -> None:
-        """Wait until the device has done all that it was given."""
+        """Wait until the device has finished all work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":

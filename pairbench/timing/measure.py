@@ -1,4 +1,4 @@
-"""Speed as a measurement: warm-up, interleaved repeats, medians with their spread, nothing else running."""
+"""Measures speed: warm-up, interleaved repeats, and medians with their spread."""
 
 from __future__ import annotations
 
@@ -21,17 +21,31 @@ from pairbench.timing.peak_memory import forget_peak, peak_mib
 from pairbench.training.complexity import count_flops
 
 SCHEMA = 3
-SECONDS_PER_REPEAT = 0.04
 INFERENCE_BATCH = 64
-BATCHES = (1, 64, 1024)
 LATENCY_CALLS = 30
-# A call that takes longer than this is left out of every run; `pairbench timing` has more patience.
-LONGEST_CALL_SECONDS = 1.0
 FEWEST_REPEATS = 5
 NARROW = 0.02
-PEAK_SIZE = 1024
-# Backward passes cost twice what the forward pass does.
+# A backward pass costs twice as much as a forward pass.
 TRAINING_PASSES = 3
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a measurement costs.
+
+    batches: the batch sizes of inference, INFERENCE_BATCH among them.
+    repeat_seconds: how long one repeat of a call lasts.
+    longest_call_seconds: a call that takes longer is left out after a run; `pairbench timing` waits ten times as long.
+    peak_size: the side of the square matrices whose product shows the peak of the device.
+    """
+
+    batches: tuple[int, ...] = (1, INFERENCE_BATCH, 1024)
+    repeat_seconds: float = 0.04
+    longest_call_seconds: float = 1.0
+    peak_size: int = 1024
+
+
+FULL = Effort()
 
 
 def measure(
@@ -42,20 +56,22 @@ def measure(
     *,
     modes: Sequence[str] = (),
     seconds: float | None = None,
+    effort: Effort = FULL,
 ) -> list[dict[str, Any]]:
-    """The timing of each config; all calls take turns, in an order drawn anew for each repeat.
+    """The timing of each config; all calls take turns, in a new random order for each repeat.
 
     Args:
-        configs: what is timed.
-        device: where.
-        environment: what the timing says of this machine.
-        repeats: how often each call is timed; the most where `seconds` is given.
-        modes: ways to answer that are timed as well, such as "onnx".
+        configs: the configs to time.
+        device: where they run.
+        environment: the description of this machine in the timing.
+        repeats: how often each call is timed; a maximum if `seconds` is given.
+        modes: other ways of inference to time, such as "onnx".
         seconds: stop once every interval is narrow, or after this long.
+        effort: the sizes of batches and repeats.
     """
-    longest = LONGEST_CALL_SECONDS * (10 if seconds else 1)
-    subjects = [_Timed(config, device, modes, longest) for config in configs]
-    peaks = {name: _peak_call(device, dtype) for name, dtype in _PEAKS.items()}
+    longest = effort.longest_call_seconds * (10 if seconds else 1)
+    subjects = [_Timed(config, device, modes, longest, effort) for config in configs]
+    peaks = {name: _peak_call(device, dtype, effort) for name, dtype in _PEAKS.items()}
     calls = [call for subject in subjects for call in subject.calls.values()] + list(peaks.values())
     for call in peaks.values():
         call.warm_up()
@@ -72,7 +88,7 @@ def measure(
 
 
 def _enough(calls: Sequence[_Call], spent: float, seconds: float) -> bool:
-    """Whether every interval is narrow, or the time is spent."""
+    """Whether every interval is narrow, or the time is up."""
     if spent > seconds:
         return True
     for call in calls:
@@ -84,31 +100,33 @@ def _enough(calls: Sequence[_Call], spent: float, seconds: float) -> bool:
 
 @dataclass
 class _Call:
-    """One thing that is timed: what to call, how much work a call does, and what the repeats took."""
+    """One call that is timed: the function, how much work it does, and the seconds of each repeat."""
 
     run: Callable[[], object]
     work: float
     before: Callable[[], object]
     synchronise: Callable[[], object]
+    effort: Effort
     singly: bool = False
     steps: int = 1
     seconds: list[float] = field(default_factory=list)
     each: list[float] = field(default_factory=list)
 
     def warm_up(self) -> float:
-        """Call until it is warm, choose how many calls make a repeat, and give back the seconds of one."""
+        """Warm up, choose how many calls are in a repeat, and return the seconds of one call."""
         self.before()
         first = self._timed(1)
-        if first < LONGEST_CALL_SECONDS:
+        quick = first < self.effort.longest_call_seconds
+        if quick:
             self.run()
-        once = min(self._timed(1) for _ in range(3 if first < LONGEST_CALL_SECONDS else 1))
-        self.steps = max(1, round(SECONDS_PER_REPEAT / once))
+        once = min(self._timed(1) for _ in range(3 if quick else 1))
+        self.steps = max(1, round(self.effort.repeat_seconds / once))
         if self.singly:
             self.steps = min(LATENCY_CALLS, self.steps)
         return once
 
     def repeat(self) -> None:
-        """One repeat: a warm call after the change of model, then the timed ones."""
+        """One repeat: a call to warm up after other calls, then the timed ones."""
         self.before()
         if self.steps > 1:
             self.run()
@@ -120,7 +138,7 @@ class _Call:
             self.seconds.append(self._timed(self.steps) / self.steps)
 
     def rates(self) -> dict[str, Any]:
-        """Work in a second: median, quartiles, 95% interval of the median, and every repeat."""
+        """Work per second: median, quartiles, 95% interval of the median, and every repeat."""
         return spread([self.work / item for item in self.seconds])
 
     def _timed(self, calls: int) -> float:
@@ -133,10 +151,12 @@ class _Call:
 
 
 class _Timed:
-    """One config that is being timed, with all its calls."""
+    """One config and all its calls."""
 
-    def __init__(self, config: RunConfig, device: torch.device, modes: Sequence[str], longest: float) -> None:
-        self.config = config
+    def __init__(
+        self, config: RunConfig, device: torch.device, modes: Sequence[str], longest: float, effort: Effort
+    ) -> None:
+        self.config, self.effort = config, effort
         self.subject = subject = Subject(config, device)
         self.batch_size = config.train.batch_size
         self.calls: dict[str, _Call] = {}
@@ -150,7 +170,7 @@ class _Timed:
         if self.accelerators:
             run = partial(subject.train, training)
             self._add("accelerated training", run, self.batch_size, longest, training=True, accelerators=True)
-        batches = {size: subject.batch(size) for size in BATCHES}
+        batches = {size: subject.batch(size) for size in effort.batches}
         for size, batch in batches.items():
             self._add(f"inference {size}", partial(subject.infer, batch), size, longest, singly=size == 1)
         encoded = batches[INFERENCE_BATCH]
@@ -185,7 +205,7 @@ class _Timed:
         singly: bool = False,
         accelerators: bool = False,
     ) -> None:
-        """Time `run` too, unless a smaller batch shows that one call would take too long."""
+        """Add `run` to the calls, unless a smaller batch shows that it would take too long."""
         smaller = self.calls.get("inference 64")
         if smaller is not None and work > INFERENCE_BATCH and name.startswith("inference"):
             smaller.before()
@@ -193,19 +213,19 @@ class _Timed:
                 return
         subject = self.subject
         before = partial(subject.ready, training, accelerators=accelerators)
-        call = _Call(run, work, before, subject.synchronise, singly)
+        call = _Call(run, work, before, subject.synchronise, self.effort, singly)
         call.warm_up()
         self.calls[name] = call
 
     def result(self, created: str, environment: Mapping[str, Any], peak: Mapping[str, Any]) -> dict[str, Any]:
         """The timing as plain values."""
-        # Floating-point operations are counted in torch's own layers.
+        # Floating-point operations can only be counted in torch's own layers.
         self.subject.ready(training=False)
         rates = {name: call.rates() for name, call in self.calls.items()}
         training = rates["training"] | {"batch_size": self.batch_size}
         inference = {
             str(size): rates[f"inference {size}"] | {"batch_size": size}
-            for size in BATCHES
+            for size in self.effort.batches
             if f"inference {size}" in rates
         }
         flops = self.subject.passes * count_flops(self.subject.model, self.config)
@@ -243,7 +263,9 @@ class _Timed:
         if mode in self.left_out:
             return {"left_out": self.left_out[mode]}
         by_batch = {
-            str(size): rates[f"{mode} {size}"] | {"batch_size": size} for size in BATCHES if f"{mode} {size}" in rates
+            str(size): rates[f"{mode} {size}"] | {"batch_size": size}
+            for size in self.effort.batches
+            if f"{mode} {size}" in rates
         }
         return {
             "largest_difference": self.differences[mode],
@@ -261,9 +283,9 @@ def _latency(call: _Call) -> dict[str, Any]:
 _PEAKS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def _peak_call(device: torch.device, dtype: torch.dtype) -> _Call:
-    """A matrix product so large that nothing but arithmetic counts, in 10^9 operations."""
-    size = PEAK_SIZE * (4 if device.type == "cuda" else 1)
+def _peak_call(device: torch.device, dtype: torch.dtype, effort: Effort) -> _Call:
+    """A matrix product large enough to reach the peak of the device; its work is in 10^9 operations."""
+    size = effort.peak_size * (4 if device.type == "cuda" else 1)
     first, second = (torch.rand(size, size, device=device, dtype=dtype) for _ in range(2))
 
     def synchronise() -> None:
@@ -272,4 +294,4 @@ def _peak_call(device: torch.device, dtype: torch.dtype) -> _Call:
         elif device.type == "mps":
             torch.mps.synchronize()
 
-    return _Call(lambda: first @ second, 2 * size**3 / 1e9, lambda: None, synchronise)
+    return _Call(lambda: first @ second, 2 * size**3 / 1e9, lambda: None, synchronise, effort)

@@ -1,4 +1,4 @@
-"""The most memory that this process has held."""
+"""The peak memory of this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def peak_mib() -> float:
-    """The most memory that this process has had resident, in MiB; on CUDA the most that torch has allocated."""
+    """The peak resident memory of this process in MiB; on CUDA, the peak that torch has allocated."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**20
     if sys.platform == "win32":
@@ -22,7 +22,7 @@ def peak_mib() -> float:
 
 
 def forget_peak() -> None:
-    """Let `peak_mib` count from here on; where the system cannot, it counts from the start."""
+    """Reset the peak of `peak_mib`; if the system cannot, it counts from the start of the process."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
     elif sys.platform == "linux":

@@ -1,1 +1,1 @@
-"""Training and evaluating the rounds of a config."""
+"""Trains and evaluates the rounds of a config."""

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from pairbench.config.run_config import TrainOptions
+from pairbench.config.train_options import TrainOptions
 from pairbench.model.pair_model import PairModel
 from pairbench.plugin.accelerator_choice import allowed
 from pairbench.plugin.accelerators import Accelerator

@@ -15,10 +15,10 @@ from pairbench.training.sampling import check_sampling
 
 @dataclass(frozen=True)
 class Profile:
-    """The size and work of one config; all members of an ensemble and all copies of test-time augmentation count.
+    """The size and work of one config, over all members of an ensemble and all copies of test-time augmentation.
 
-    parameters: numbers in the model, its loss's own included.
-    flops_per_pair: floating-point operations to answer one example, a multiplication and an addition counted as two.
+    parameters: trainable and fixed parameters of the model, including those of its loss.
+    flops_per_pair: floating-point operations for one example; a multiply-add counts as two.
     """
 
     parameters: int
@@ -26,10 +26,10 @@ class Profile:
 
 
 def profile(config: RunConfig) -> Profile:
-    """Build everything that `config` names once, and count.
+    """Build the model, optimiser and schedule of `config` once, and count.
 
     Raises:
-        MismatchError: two parts do not fit together, or the optimiser or schedule cannot be had.
+        MismatchError: two parts do not fit together, or the optimiser or schedule is not available.
     """
     check_sampling(config.train, config.dataset.task)
     torch.manual_seed(0)
@@ -47,7 +47,7 @@ def count_flops(model: PairModel, config: RunConfig) -> int:
     task = config.dataset.task
     was_training = model.training
     model.eval()
-    # With gradients on, since recurrent layers are one uncounted operation without them.
+    # Without gradients, a recurrent layer is a single operation that is not counted.
     images = torch.zeros(1, task.views, *task.image_shape, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
         model(images)

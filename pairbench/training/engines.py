@@ -1,4 +1,4 @@
-"""Which engine, precision and compilation train the rounds of a config: as asked, or whichever a few steps show."""
+"""Chooses the engine, precision and compilation for the rounds of a config, as requested or by timing a few steps."""
 
 from __future__ import annotations
 
@@ -32,17 +32,19 @@ from pairbench.training.stacked import NotStackable, Optimizers, Stacked, why_no
 STEPS = 9
 # Below this much work, measuring costs more than it saves.
 WORTH_MEASURING_SECONDS = 2.0
-# A closer race is decided by noise, and equal commands should take equal decisions.
+# Noise decides a closer race, and equal commands should make equal choices.
 CLEARLY_FASTER = 1.08
 COMPILE_SECONDS = 30.0
 
 SplitsOf = Callable[[int], RoundSplits]
+# Calls, and how often each is repeated -> the seconds of each.
+Clock = Callable[[Sequence[Callable[[], object]], int], list[float]]
 OnEpoch = Callable[[int, int, float, float | None], None]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How the rounds of a config are trained and why; the milliseconds of a step and round where they were measured."""
+    """How the rounds of a config are trained and why; the milliseconds of a step of a round, where measured."""
 
     engine: str
     precision: str
@@ -54,7 +56,7 @@ class Choice:
     compiled_ms: float | None = None
 
     def environment(self) -> dict[str, Any]:
-        """What a record says of it."""
+        """Its part of a record's environment."""
         return {
             "engine": self.engine,
             "engine_why": self.why,
@@ -75,7 +77,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Trained:
-    """A round that has ended: its outcome and models, or the error that ended it, and how it was trained."""
+    """A round that is over: how it was trained, and its outcome and models, or the error that ended it."""
 
     number: int
     choice: Choice
@@ -90,10 +92,11 @@ def settle(
     numbers: Sequence[int],
     splits_of: SplitsOf,
     path: Path,
+    clock: Clock | None = None,
 ) -> Choice:
-    """What `choose` gives, measured once for all processes that share `path`, and once for a config on a machine.
+    """The result of `choose`, measured once for all processes that share `path`, and once for a config on a machine.
 
-    A choice that is taken anew each time would let equal commands give unequal bits.
+    Measuring each time would let equal commands give results with different bits.
     """
     chosen = remembered(path)
     if chosen is not None:
@@ -102,7 +105,7 @@ def settle(
         chosen = remembered(path)
         if chosen is None:
             known = _known(config, device)
-            chosen = remembered(known) or _choose_anyhow(config, device, numbers, splits_of)
+            chosen = remembered(known) or _choose_anyhow(config, device, numbers, splits_of, clock)
             if chosen.loop_ms is not None:
                 with contextlib.suppress(OSError):
                     known.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +116,7 @@ def settle(
 
 
 def _known(config: RunConfig, device: torch.device) -> Path:
-    """Where the measured choice for `config` on this machine is kept between runs."""
+    """The file that stores the measured choice for `config` on this machine."""
     what = id_of(config.flat(), config.locations())
     parts = [
         what,
@@ -127,9 +130,11 @@ def _known(config: RunConfig, device: torch.device) -> Path:
     return user_cache("engines") / f"{hashlib.sha256(canonical(parts).encode()).hexdigest()[:24]}.json"
 
 
-def _choose_anyhow(config: RunConfig, device: torch.device, numbers: Sequence[int], splits_of: SplitsOf) -> Choice:
+def _choose_anyhow(
+    config: RunConfig, device: torch.device, numbers: Sequence[int], splits_of: SplitsOf, clock: Clock | None
+) -> Choice:
     try:
-        return choose(config, device, numbers, config.train.rounds, splits_of)
+        return choose(config, device, numbers, config.train.rounds, splits_of, clock)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - training will show what is wrong, and record it
@@ -137,13 +142,13 @@ def _choose_anyhow(config: RunConfig, device: torch.device, numbers: Sequence[in
 
 
 def one_by_one(config: RunConfig, reason: str) -> Choice:
-    """The engine `loop` with what `config` asks for, for `reason`."""
+    """The engine `loop` with the options of `config`, for `reason`."""
     precision = "bf16" if config.train.precision == "bf16" else "fp32"
     return Choice("loop", precision, config.train.compile == "on", reason)
 
 
 def remembered(path: Path) -> Choice | None:
-    """The choice that `remember` wrote to `path`; None where the file is missing, damaged, or another one's."""
+    """The choice that `remember` wrote to `path`; None if the file is missing, damaged, or for something else."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return Choice(**found["choice"]) if found["checksum"] == _checksum(path, found["choice"]) else None
@@ -159,15 +164,24 @@ def remember(choice: Choice, path: Path) -> None:
 
 
 def _checksum(path: Path, content: Any) -> str:
-    """Of `content`, where it lies: its name says what the choice was measured for."""
+    """The checksum of `content` and of the file's name, which says what the choice was measured for."""
     return hashlib.sha256(canonical([path.name, content]).encode()).hexdigest()
 
 
-def choose(config: RunConfig, device: torch.device, numbers: Sequence[int], rounds: int, splits_of: SplitsOf) -> Choice:
-    """The engine, precision and compilation for `rounds` rounds of `config`, of which `numbers` are to be trained now.
+def choose(
+    config: RunConfig,
+    device: torch.device,
+    numbers: Sequence[int],
+    rounds: int,
+    splits_of: SplitsOf,
+    clock: Clock | None = None,
+) -> Choice:
+    """The engine, precision and compilation for `rounds` rounds of `config`, of which `numbers` are trained now.
+
+    `clock` measures steps, `median_seconds` if it is None.
 
     Raises:
-        MismatchError: what is asked for cannot be had on this machine.
+        MismatchError: this machine does not support what was requested.
     """
     train = config.train
     if train.compile == "on":
@@ -186,7 +200,7 @@ def choose(config: RunConfig, device: torch.device, numbers: Sequence[int], roun
     open_questions = stackable or train.precision == "auto" or train.compile == "auto"
     if not open_questions:
         return replace(plain, why=reason)
-    return _measured(config, device, numbers, rounds, splits_of, plain, stackable, reason)
+    return _measured(config, device, numbers, rounds, splits_of, plain, stackable, reason, clock or median_seconds)
 
 
 def _measured(
@@ -198,21 +212,22 @@ def _measured(
     plain: Choice,
     stackable: bool,
     reason: str,
+    clock: Clock,
 ) -> Choice:
-    """`plain` with what the first steps of each way show."""
+    """`plain`, improved by what timing a few steps of each way shows."""
     train = config.train
     splits = {number: splits_of(number) for number in (numbers if stackable else numbers[:1])}
     first = splits[numbers[0]]
     steps = train.epochs * len(batch_slices(len(first.train), train.batch_size)) * train.members
     loop = _loop_step(plain.applied(config), device, numbers[0], first)
-    once = _median([loop], 2)[0]
+    once = clock([loop], 2)[0]
     if once * steps * rounds < WORTH_MEASURING_SECONDS:
         return replace(plain, why=reason or "too little work to measure")
     ways, seconds, taken = {"loop_ms": loop}, {"loop_ms": once}, "loop_ms"
     if train.precision == "auto" and neutral_in_bf16(config, device):
         half = replace(plain, precision="bf16")
         ways["bf16_ms"] = _loop_step(half.applied(config), device, numbers[0], first)
-        seconds = _raced(ways)
+        seconds = _raced(ways, clock)
         if seconds["loop_ms"] > CLEARLY_FASTER * seconds["bf16_ms"]:
             plain, taken = half, "bf16_ms"
     engine = "loop"
@@ -220,14 +235,14 @@ def _measured(
         try:
             step = _stacked_step(plain.applied(config), device, splits)
             step()
-            seconds |= _raced({taken: ways[taken], "stacked_ms": step})
+            seconds |= _raced({taken: ways[taken], "stacked_ms": step}, clock)
             seconds["stacked_ms"] /= len(splits) * train.members
             if seconds[taken] > CLEARLY_FASTER * seconds["stacked_ms"]:
                 engine = "stacked"
         except (NotStackable, RuntimeError, TypeError, ValueError) as error:
             reason = f"cannot stack: {_line(error)}"
     elif len(ways) == 1:
-        seconds = _raced(ways)
+        seconds = _raced(ways, clock)
     milliseconds: dict[str, Any] = {name: 1000 * value for name, value in seconds.items()}
     choice = replace(plain, engine=engine, why=reason or "measured", **milliseconds)
     if engine == "stacked":
@@ -237,21 +252,28 @@ def _measured(
     # Compiled, all of the network would be in bf16, and not what an accelerator multiplies alone.
     same = plain.precision == train.precision or plain.precision == "fp32" or train.normalize == "standard"
     if train.compile == "auto" and same and left > 4 * COMPILE_SECONDS and compiler():
-        return _maybe_compiled(choice, config, device, numbers[0], first, best, steps)
+        return _maybe_compiled(choice, config, device, numbers[0], first, best, steps, clock)
     return choice
 
 
 def _maybe_compiled(
-    choice: Choice, config: RunConfig, device: torch.device, number: int, splits: RoundSplits, best: float, steps: int
+    choice: Choice,
+    config: RunConfig,
+    device: torch.device,
+    number: int,
+    splits: RoundSplits,
+    best: float,
+    steps: int,
+    clock: Clock,
 ) -> Choice:
-    """`choice`, compiled where that saves more than compiling costs."""
+    """`choice`, compiled if that saves more time than compiling costs."""
     compiled = replace(choice, compiled=True)
     try:
         started = time.perf_counter()
         step = _loop_step(compiled.applied(config), device, number, splits)
         step()
         spent = time.perf_counter() - started
-        once = _median([step], STEPS)[0]
+        once = clock([step], STEPS)[0]
     except Exception:  # noqa: BLE001 - the compiler may fail in any way, and plain training still works
         return choice
     choice = replace(choice, compiled_ms=1000 * once)
@@ -259,7 +281,7 @@ def _maybe_compiled(
 
 
 def neutral_in_bf16(config: RunConfig, device: torch.device) -> bool:
-    """Whether bf16 has been shown to leave the figures as they are.
+    """Whether bf16 is known to leave the metrics unchanged.
 
     That is with standardised images, and with any where an accelerator says so of its own products in bf16.
     """
@@ -281,7 +303,7 @@ def check_compiler() -> None:
         MismatchError: there is none.
     """
     if not torch.cuda.is_available() and not compiler():
-        raise MismatchError("train.compile=on needs a C++ compiler, and none is found. Install g++, or set it to off.")
+        raise MismatchError("train.compile=on needs a C++ compiler, but none was found. Install g++, or set it to off.")
 
 
 def train_rounds(
@@ -292,14 +314,14 @@ def train_rounds(
     splits_of: SplitsOf,
     on_epoch: OnEpoch | None = None,
 ) -> Iterator[Trained]:
-    """Train the rounds `numbers` and give each back as soon as it has ended; one that fails stops no other."""
+    """Train the rounds `numbers` and yield each as soon as it is over; one that fails does not stop the others."""
     done: set[int] = set()
     if choice.engine == "stacked":
         try:
             for trained in _stacked(config, device, choice, list(numbers), splits_of, on_epoch):
                 done.add(trained.number)
                 yield trained
-        except Exception as error:  # noqa: BLE001 - alone, each round shows whether it is the one that fails
+        except Exception as error:  # noqa: BLE001 - trained one by one, only the rounds at fault fail
             choice = replace(choice, engine="loop", why=f"stacked failed: {_line(error)}")
     engine = Loop(choice.applied(config), device)
     for number in numbers:
@@ -323,7 +345,7 @@ def _stacked(
     splits_of: SplitsOf,
     on_epoch: OnEpoch | None,
 ) -> Iterator[Trained]:
-    """The rounds `numbers` at once; half of them at a time where memory does not suffice."""
+    """The rounds `numbers` at once, or half of them at a time if memory does not suffice."""
     engine = Stacked(choice.applied(config), device)
     done = 0
     try:
@@ -363,20 +385,20 @@ def _stacked_step(config: RunConfig, device: torch.device, splits: Mapping[int, 
     return lambda: next(stepper)
 
 
-def _raced(ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+def _raced(ways: Mapping[str, Callable[[], object]], clock: Clock) -> dict[str, float]:
     """The median seconds of each way, by its name."""
-    return dict(zip(ways, _median(list(ways.values()), STEPS), strict=True))
+    return dict(zip(ways, clock(list(ways.values()), STEPS), strict=True))
 
 
-def _median(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """The median seconds of each call after one that warms up; the calls take turns.
+def median_seconds(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """The median seconds of each call after one to warm up; the calls take turns.
 
-    Each is timed at once after itself, since training finds in the caches what its last step left there.
-    One thread is timed by its processor time, so that what else the machine does decides nothing.
+    Each is timed right after another call of the same kind, because a training step finds the caches as its last step
+    left them. A single thread is timed by its processor time, so that other load on the machine does not matter.
     """
     for call in calls:
         call()
-    # A first call may be what wakes the device.
+    # The first calls may have initialised CUDA.
     on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
     clock = time.process_time if torch.get_num_threads() == 1 and not on_gpu else time.perf_counter
     seconds: list[list[float]] = [[] for _ in calls]

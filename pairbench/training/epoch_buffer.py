@@ -1,4 +1,4 @@
-"""What the steps of an epoch gave, gathered as they come."""
+"""Collects the outputs of the steps of an epoch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 class Gathered:
-    """Pieces of `count` examples, put into tables that are made once.
+    """The outputs for `count` examples, copied into preallocated tables step by step.
 
-    A list of pieces would keep thousands of small blocks alive between large ones, and the heap would grow with N.
+    A list of outputs would keep thousands of small blocks alive between large ones, and the heap would grow with N.
     """
 
     def __init__(self, count: int, axis: int = 0) -> None:
@@ -20,7 +20,7 @@ class Gathered:
         self._count, self._axis, self._rows, self._steps = count, axis, 0, 0
 
     def add(self, total: Tensor, pieces: Mapping[str, Tensor]) -> None:
-        """Put the pieces of one step, which have n examples along the axis, and its loss behind what is there."""
+        """Append the loss of one step, and its outputs, which have n examples along the axis."""
         if self._totals is None:
             self._totals = total.new_empty(self._count, *total.shape)
             self.tables = {name: piece.new_empty(self._shape(piece)) for name, piece in pieces.items()}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pairbench.config.run_config import Distortion, TrainOptions
+from pairbench.config.train_options import Distortion, TrainOptions
 from pairbench.data.augmentation import distort
 from pairbench.data.round_data import RoundData
 from pairbench.model.pair_model import PairModel
@@ -23,9 +23,9 @@ PAIRS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Scores:
-    """What was said of N examples: logits (N, O), class logits (N, M, K) or None, and the mean total loss.
+    """The output for N examples: logits (N, O), class logits (N, M, K) or None, and mean total loss.
 
-    swapped: logits (N, O) after the first and second image, or candidate, are exchanged; None where nobody asked.
+    swapped: logits (N, O) after the first and second image, or candidate, are exchanged; None if not evaluated.
     """
 
     logits: Tensor
@@ -44,17 +44,17 @@ def evaluate(
     copies: int = 0,
     swap: bool = False,
 ) -> Scores:
-    """What an ensemble says of `data` in eval mode, as it should be asked.
+    """The output of an ensemble for `data` in eval mode, the correct way to evaluate.
 
     An example does not depend on its neighbours in eval mode, so N pairs over P images cost P encodings a model.
 
     Args:
         models: the members; their probabilities are averaged.
         data: the examples.
-        train: says how images are distorted at test time.
-        supervises: whether the loss gives class logits.
+        train: the options that say how images are distorted at test time.
+        supervises: whether the loss has class logits.
         copies: average over this many distorted copies of the images, at half of the training amounts.
-        swap: whether to answer the exchanged examples too.
+        swap: whether to evaluate the exchanged examples too.
     """
     seed = stream_seed(train.seed, 0, "tta")
     scores = []
@@ -73,14 +73,14 @@ def evaluate(
 def evaluate_in_training_mode(
     model: PairModel, data: RoundData, *, supervises: bool, batch_size: int, swap: bool = False
 ) -> Scores:
-    """What `model` says with dropout and batch statistics active, batch by batch: the report's published way."""
+    """The output of `model` batch by batch with dropout and batch statistics active, as the report evaluated."""
     model.train()
     parts, swapped = [], []
     for chunk in torch.arange(len(data), device=data.rows.device).split(batch_size):
         batch = data.batch(chunk)
         parts.append(_score(model, model(batch.images), batch, supervises))
         if swap:
-            with _as_it_was(model):
+            with _restored(model):
                 swapped.append(model(exchanged(batch.images)).logits)
     return _gathered(parts, data, swapped)
 
@@ -91,8 +91,8 @@ def exchanged(views: Tensor) -> Tensor:
 
 
 @contextmanager
-def _as_it_was(model: PairModel) -> Generator[None]:
-    """Within this block, `model` may draw dropout and gather batch statistics, and nothing after it will know."""
+def _restored(model: PairModel) -> Generator[None]:
+    """Restore the buffers of `model` and the state of the random numbers after this block."""
     kept = [buffer.clone() for buffer in model.buffers()]
     devices = {buffer.device for buffer in (*model.parameters(), *kept) if buffer.device.type == "cuda"}
     with torch.random.fork_rng(devices=sorted(devices, key=str)):
@@ -141,18 +141,18 @@ def _embed_examples(model: PairModel, images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Embedded:
-    """What one encoder made of images: a table (R, D), and for each image of the round its row there."""
+    """The embeddings of one encoder: a table (R, D), and the row of each image of the round in it."""
 
     table: Tensor
     places: Tensor
 
     def of(self, images: Tensor) -> Tensor:
-        """(N, ...) numbers of images -> (N, ..., D)."""
+        """(N, ...) indices of images -> (N, ..., D)."""
         return self.table.index_select(0, self.places[images.flatten()]).view(*images.shape, -1)
 
 
 def _picked(embedded: list[_Embedded], rows: Tensor) -> Tensor:
-    """(N, V, D), for each view of rows (N, V) the embedding that its encoder made of the image."""
+    """(N, V, D), the embeddings of the images at rows (N, V), each view by its own encoder."""
     if len(embedded) == 1:
         return embedded[0].of(rows)
     return torch.stack([made.of(rows[:, view]) for view, made in enumerate(embedded)], dim=1)
@@ -166,7 +166,7 @@ def _embed_once(
     features: Sequence[Features] | None,
     swap: bool,
 ) -> list[_Embedded]:
-    """For each view what its encoder makes of the images, those that it may be asked about; once if they share one."""
+    """The embeddings of the images that each view may need, by its own encoder; one item if all views share one."""
     everything = torch.arange(data.image_count, device=data.rows.device)
     if model.pairing == "siamese":
         return [_embed_with(model, 0, data, everything, amounts, generator, features)]
@@ -199,7 +199,7 @@ def _embed_with(
             embeddings = model.embed_view(view, images)
         if table is None:
             table = embeddings.new_empty(len(wanted), embeddings.shape[1])
-        # Copied piece by piece: joined at the end, embeddings whose batch is last in memory take several times as long.
+        # Copied piece by piece: concatenating at the end takes several times as long if the batch is last in memory.
         table[start : start + len(rows)] = embeddings
         start += len(rows)
     assert table is not None

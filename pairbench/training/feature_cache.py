@@ -1,13 +1,11 @@
-"""Features of images on disk, in segments that are written once, found by the pixels of each image."""
+"""Features of images on disk, keyed by the pixels of each image, in segments that are written once."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import secrets
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +17,21 @@ from pairbench.config.run_config import canonical
 from pairbench.data.pool_files import checksum_of
 from pairbench.errors import StoreError, refuse_exhaustion
 from pairbench.plugin.components import PairPool
-from pairbench.store.locks import Claim
+from pairbench.store.atomic import replace_file, replacing
+from pairbench.store.locks import waiting_for
 from pairbench.text import printable
 
 IMAGES_AT_ONCE = 256
-PAUSE = 0.2
 ID_BYTES = 16
 Encode = Callable[[Tensor], "np.ndarray[Any, Any]"]
 
 
 class Shelf:
-    """The features that one encoder has given, below one folder; several processes may use it at once.
+    """The stored features of one encoder; several processes may use them at once.
 
-    folder: where the features of all encoders are kept.
+    folder: the folder of the features of all encoders.
     encoder: what the features depend on besides images and weights, as plain JSON values.
-    pools: whose used images are encoded together, the first time that features of any are asked for.
+    pools: the pools whose used images are encoded together, when features of any of them are first needed.
     """
 
     def __init__(self, folder: Path, encoder: dict[str, Any], pools: Sequence[PairPool]) -> None:
@@ -46,7 +44,7 @@ class Shelf:
 
         Args:
             weights: a digest of the encoder's weights.
-            used: whose features are asked for.
+            used: the images whose features are needed.
             encode: images (N, C, H, W) uint8 -> features (N, ...) float32.
 
         Raises:
@@ -62,7 +60,7 @@ class Shelf:
         return table, torch.tensor([places[name] for name in wanted])
 
     def _names_of(self, pool: PairPool) -> dict[int, bytes]:
-        """A name for each image that the rounds of `pool` use, made from its pixels; by its row."""
+        """For each row of `pool` that its rounds use, a hash of the image's pixels."""
         if id(pool) not in self._names:
             rows = torch.unique(pool.pairs).tolist()
             images = pool.images.numpy()
@@ -72,17 +70,17 @@ class Shelf:
         return self._names[id(pool)]
 
     def _complete(self, folder: Path, encode: Encode) -> tuple[Tensor, dict[bytes, int]]:
-        """All features in `folder`, once it has those of every pool; what is missing is encoded by one process."""
+        """All features in `folder`, after one process has encoded those that are missing."""
         missing = self._missing(found := segments(folder))
         if missing:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                with _alone(folder.with_suffix(".lock")):
-                    missing = self._missing(found := segments(folder, mend=True))
+                with waiting_for(folder.with_suffix(".lock")):
+                    missing = self._missing(found := segments(folder, clean=True))
                     if missing:
                         found.append(_written(folder, missing, encode))
             except OSError as error:
-                raise StoreError(f"cannot keep features in {printable(str(folder))}: {error.strerror}.") from error
+                raise StoreError(f"cannot store features in {printable(str(folder))}: {error.strerror}.") from error
         tables = [table for _, table in found]
         places = {name: place for place, name in enumerate(name for names, _ in found for name in names)}
         return (tables[0] if len(tables) == 1 else torch.cat(tables)), places
@@ -93,8 +91,8 @@ class Shelf:
         return {name: place for name, place in wanted.items() if name not in there}
 
 
-def segments(folder: Path, *, mend: bool = False) -> list[tuple[list[bytes], Tensor]]:
-    """The names and features of each sound segment in `folder`; with `mend`, everything else there is removed."""
+def segments(folder: Path, *, clean: bool = False) -> list[tuple[list[bytes], Tensor]]:
+    """The names and features of each undamaged segment in `folder`; `clean` deletes everything else in it."""
     found, sound = [], set()
     for seal in sorted(folder.glob("*.seal")):
         try:
@@ -103,7 +101,7 @@ def segments(folder: Path, *, mend: bool = False) -> list[tuple[list[bytes], Ten
         except (OSError, ValueError, KeyError, TypeError) as error:
             refuse_exhaustion(error)
             continue
-    if mend:
+    if clean:
         # Damaged, or left behind by a process that was killed.
         for path in folder.iterdir():
             if path.stem not in sound:
@@ -112,7 +110,7 @@ def segments(folder: Path, *, mend: bool = False) -> list[tuple[list[bytes], Ten
 
 
 def _read(seal: Path) -> tuple[list[bytes], Tensor]:
-    """The segment that `seal` vouches for; a ValueError where it is damaged."""
+    """The segment that belongs to `seal`; a ValueError if it is damaged."""
     sums = json.loads(seal.read_text(encoding="utf-8"))
     if sums["place"] != _place(seal):
         raise ValueError("made for another encoder or name")
@@ -126,44 +124,31 @@ def _read(seal: Path) -> tuple[list[bytes], Tensor]:
 
 
 def _written(folder: Path, missing: dict[bytes, tuple[PairPool, int]], encode: Encode) -> tuple[list[bytes], Tensor]:
-    """Encode what is missing into a new segment, the seal last."""
+    """Encode what is missing into a new segment; its seal is written last."""
     stem = folder / secrets.token_hex(8)
-    draft, names = stem.with_suffix(".part"), list(missing)
-    try:
-        table: np.memmap[Any, Any] | None = None
-        for start in range(0, len(names), IMAGES_AT_ONCE):
-            places = [missing[name] for name in names[start : start + IMAGES_AT_ONCE]]
-            features = encode(torch.stack([pool.images[row] for pool, row in places]))
-            if table is None:
-                shape = (len(names), *features.shape[1:])
-                table = np.lib.format.open_memmap(draft, mode="w+", dtype=np.float32, shape=shape)
-            table[start : start + len(places)] = features
-        assert table is not None
-        table.flush()
-        del table
-        stem.with_suffix(".names").write_bytes(b"".join(names))
-        draft.replace(stem.with_suffix(".npy"))
-        sums = {suffix: checksum_of(stem.with_suffix(suffix)) for suffix in (".npy", ".names")} | {
-            "place": _place(stem)
-        }
-        draft.write_text(json.dumps(sums), encoding="utf-8")
-        draft.replace(stem.with_suffix(".seal"))
-    finally:
-        draft.unlink(missing_ok=True)
-    return _read(stem.with_suffix(".seal"))
+    table, names, seal = (stem.with_suffix(suffix) for suffix in (".npy", ".names", ".seal"))
+    with replacing(table) as draft:
+        _encode_into(draft, list(missing.values()), encode)
+    replace_file(names, b"".join(missing), sync=False)
+    sums = {file.suffix: checksum_of(file) for file in (table, names)} | {"place": _place(stem)}
+    replace_file(seal, json.dumps(sums).encode(), sync=False)
+    return _read(seal)
+
+
+def _encode_into(file: Path, places: Sequence[tuple[PairPool, int]], encode: Encode) -> None:
+    """Write the features of `places`, rows of pools, to `file`: an array (len(places), ...)."""
+    table: np.memmap[Any, Any] | None = None
+    for start in range(0, len(places), IMAGES_AT_ONCE):
+        part = places[start : start + IMAGES_AT_ONCE]
+        features = encode(torch.stack([pool.images[row] for pool, row in part]))
+        if table is None:
+            shape = (len(places), *features.shape[1:])
+            table = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+        table[start : start + len(part)] = features
+    assert table is not None
+    table.flush()
 
 
 def _place(path: Path) -> str:
-    """What a seal says of where it lies: the folder stands for the encoder and its weights."""
+    """The place that a seal is valid for: its folder stands for the encoder and its weights."""
     return f"{path.parent.name}/{path.stem}"
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Wait until no other process holds the lock at `path`, and hold it meanwhile."""
-    while (claim := Claim.take(path)) is None:
-        time.sleep(PAUSE)
-    try:
-        yield
-    finally:
-        claim.release()

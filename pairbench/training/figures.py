@@ -1,4 +1,4 @@
-"""The core's own metrics: a function for each, from what a model answered; None where a figure does not exist."""
+"""The functions that compute the core's metrics from a model's outputs; None where a metric is undefined."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pairbench.training.metrics import accuracy_at, equal_error_rate, fold_accur
 
 
 def accuracy(pairs: ScoredPairs) -> float:
-    """The share of pairs answered rightly; of votes, as the most of them say."""
+    """The fraction of pairs answered correctly; for votes, as the majority says."""
     return float((pairs.answer == pairs.right).double().mean())
 
 
 def f1(pairs: ScoredPairs) -> float:
-    """2 TP / (2 TP + FP + FN) of outcome 1; 0 where there is nothing to find and nothing was found."""
+    """2 TP / (2 TP + FP + FN) of outcome 1; 0 if there are no positives and none were predicted."""
     claimed = pairs.answer == 1
     return 2 * int((claimed & pairs.positive).sum()) / max(int(claimed.sum()) + int(pairs.positive.sum()), 1)
 
@@ -41,7 +41,7 @@ def total_loss(pairs: ScoredPairs) -> float:
 
 
 def class_accuracy(pairs: ScoredPairs) -> float | None:
-    """The share of the images of known class that are named rightly."""
+    """The fraction of images of known class that are classified correctly."""
     assert pairs.class_logits is not None
     known = pairs.classes >= 0
     count = int(known.sum())
@@ -50,17 +50,17 @@ def class_accuracy(pairs: ScoredPairs) -> float | None:
 
 
 def agreement(pairs: ScoredPairs) -> float:
-    """The mean share of votes for outcome 1, or outcomes 0 and 1, that the answers agree with."""
+    """The mean fraction of votes that agree with the answer."""
     votes = pairs.target.double()
     return float(torch.where(pairs.answer == 1, votes, 1 - votes).mean())
 
 
 def swap_consistency(pairs: ScoredPairs) -> float | None:
-    """The share of examples whose answer fits the one after the first and second image, or candidate, are exchanged.
+    """The fraction of examples whose answer is consistent with the one after the images, or candidates, are exchanged.
 
-    The answers must be equal for verification and opposite for ordering and preference. Where both images of an
-    ordering are of the same known class, both answers must be outcome 1, at most. None where an order has other than
-    two outcomes, since none is opposite to a third.
+    For verification the two answers must be equal; for ordering and preference, opposite. If both images of an
+    ordering have the same known class, both answers must be outcome 1, "at most". None if an ordering does not have
+    exactly two outcomes, since only two can be opposites.
     """
     assert pairs.swapped is not None
     answer, other, classes = pairs.answer, pairs.swapped.argmax(dim=1), pairs.classes
@@ -81,38 +81,38 @@ def eer(pairs: ScoredPairs) -> float | None:
 
 
 def fpr95(pairs: ScoredPairs) -> float | None:
-    """The lowest FPR at a TPR of 0.95 at least."""
+    """The lowest FPR at a TPR of at least 0.95."""
     return _existing(fpr_at_tpr(pairs.score, pairs.positive, 0.95))
 
 
 def tar_at_far_0_1(pairs: ScoredPairs) -> float | None:
-    """The highest TPR at an FPR of 0.1 at most."""
+    """The highest TPR at an FPR of at most 0.1."""
     return _existing(tpr_at_fpr(pairs.score, pairs.positive, 0.1))
 
 
 def tar_at_far_0_01(pairs: ScoredPairs) -> float | None:
-    """The highest TPR at an FPR of 0.01 at most."""
+    """The highest TPR at an FPR of at most 0.01."""
     return _existing(tpr_at_fpr(pairs.score, pairs.positive, 0.01))
 
 
 def tar_at_far_0_001(pairs: ScoredPairs) -> float | None:
-    """The highest TPR at an FPR of 0.001 at most."""
+    """The highest TPR at an FPR of at most 0.001."""
     return _existing(tpr_at_fpr(pairs.score, pairs.positive, 0.001))
 
 
 def threshold(pairs: ScoredPairs) -> float | None:
-    """The score from which on a pair counts as the same."""
+    """The lowest score that counts as the same."""
     return pairs.threshold
 
 
 def accuracy_at_threshold(pairs: ScoredPairs) -> float | None:
-    """The share of pairs that the threshold tells rightly."""
+    """The fraction of pairs that the threshold classifies correctly."""
     assert pairs.threshold is not None
     return None if math.isnan(pairs.threshold) else accuracy_at(pairs.score, pairs.positive, pairs.threshold)
 
 
 def fold_accuracy(pairs: ScoredPairs) -> float:
-    """The mean over the folds of the accuracy on one at the best threshold of the others."""
+    """The mean accuracy on a fold at the best threshold of the other folds."""
     return float(_by_fold(pairs).mean())
 
 

@@ -1,4 +1,4 @@
-"""The figures that a finished round is remembered by: those of every epoch, and those of its task."""
+"""Computes the metrics of an epoch, and the final metrics of a round."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pairbench.training.metrics import finite_threshold
 def asked(
     config: RunConfig, models: list[PairModel], data: RoundData, copies: int = 0, *, swap: bool = False
 ) -> Scores:
-    """What an ensemble says of `data`, asked as train.evaluation wants it; `copies` and `swap` as in `evaluate`."""
+    """The output of an ensemble for `data`, as train.evaluation says; `copies` and `swap` as in `evaluate`."""
     supervises, train = config.loss.supervises_classes, config.train
     if train.evaluation == "train":
         size = train.batch_size
@@ -34,16 +34,16 @@ def asked(
 
 
 def epoch_figures(task: PairTask, scores: Scores, target: Tensor, classes: Tensor) -> dict[str, float]:
-    """The figures for the curves, of `scores` against target (N,) and classes (N, V); NaN where one does not exist."""
+    """The metrics for the curves, from `scores`, target (N,) and classes (N, V); NaN if one is undefined."""
     return _computed(scored_pairs(task, scores, target, classes), each_epoch=True)
 
 
 def final_figures(
     config: RunConfig, models: list[PairModel], test: RoundData, validation: RoundData
 ) -> dict[str, float]:
-    """Every figure of trained models, those on the validation examples after `validation_`; NaN where there is none.
+    """Every metric of trained models, those on the validation examples as `validation_...`; NaN if one is undefined.
 
-    A threshold is chosen on the validation scores, and the test pairs are told by it.
+    A threshold is chosen on the validation scores and applied to the test pairs.
     """
     task, copies = config.dataset.task, config.train.tta
     ours, theirs = (
@@ -52,7 +52,7 @@ def final_figures(
     )
     if task.kind == "verification":
         right = theirs.positive
-        # Pairs of one answer choose nothing: any threshold beyond all scores serves them.
+        # Pairs with a single answer determine no threshold: any beyond all scores is perfect for them.
         chooses = bool(right.any()) and not bool(right.all())
         threshold = finite_threshold(theirs.score, right) if chooses else math.nan
         ours, theirs = replace(ours, threshold=threshold), replace(theirs, threshold=threshold)
@@ -63,8 +63,7 @@ def final_figures(
 def scored_pairs(
     task: PairTask, scores: Scores, target: Tensor, classes: Tensor, folds: Tensor | None = None
 ) -> ScoredPairs:
-    """What a metric reads: `scores` beside what was right, on the CPU, since figures are taken in float64 and MPS has
-    none."""
+    """The input of a metric: `scores` and the correct answers, on the CPU because MPS has no float64."""
     return ScoredPairs(
         task,
         scores.logits.float().cpu(),
@@ -78,24 +77,24 @@ def scored_pairs(
 
 
 def _computed(pairs: ScoredPairs, *, each_epoch: bool = False, ranked_alone: bool = False) -> dict[str, float]:
-    """The installed metrics that suit `pairs`, by name.
+    """The values of the installed metrics that suit `pairs`, by name.
 
-    each_epoch: those for the curves alone.
-    ranked_alone: those alone of which one value is better than another.
+    each_epoch: only those for the curves.
+    ranked_alone: only those that results can be ranked by.
     """
     figures: dict[str, float] = {}
     for name, found in known_metrics().items():
         spec = found.spec
         if (each_epoch and not spec.each_epoch) or (ranked_alone and not spec.ranks) or not spec.suits(pairs):
             continue
-        # The core's own are as good as the training itself: what they raise ends the round.
+        # The core's metrics are trusted like the training itself: an error in one ends the round.
         value = _guarded(name, found, pairs) if found.origin.plugin else spec(pairs)
         figures[name] = math.nan if value is None else value
     return figures
 
 
 def _guarded(name: str, metric: InstalledMetric, pairs: ScoredPairs) -> float | None:
-    """A plugin's metric over copies of its own, with draws that training never sees; None and a note where it fails."""
+    """A plugin's metric on copies of the data and with random numbers of its own; None and a note if it fails."""
     try:
         with torch.random.fork_rng(devices=[]):
             value = metric.spec(_copied(pairs))

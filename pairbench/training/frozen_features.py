@@ -1,7 +1,7 @@
-"""Features of frozen encoders: each image is encoded once, and training and evaluation look its row up.
+"""Features of frozen encoders: each image is encoded once, then looked up in training and evaluation.
 
-The features of weights that come from a file are kept on disk, addressed by the pixels of each image, so that all
-rounds, heads, workers and later runs share them. With weights that a round draws, its images are encoded in that round.
+If the weights come from a file, their features are stored on disk under the pixels of each image, and shared by all
+rounds, heads, workers and later runs. If a round draws the weights, its images are encoded in that round.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pairbench.config.run_config import Distortion
-from pairbench.data.round_data import MATERIALISE_BYTES, RoundData
+from pairbench.config.train_options import Distortion
+from pairbench.data.round_data import RoundData
 from pairbench.model.pair_model import PairModel
 from pairbench.plugin.components import PairBatch
 from pairbench.training.feature_cache import IMAGES_AT_ONCE, Shelf
 
 
 def looked_up(model: PairModel, distortions: Mapping[Distortion, float]) -> bool:
-    """Whether `model` can answer from features that are computed once; distorted images are new ones each time."""
+    """Whether `model` can use features that are computed once; distorted images differ each time."""
     frozen = len(model.frozen_parts()) == len(model.encoders)
     return model.pairing != "two_channel" and frozen and not any(distortions.values())
 
 
 def weights_of(model: PairModel) -> tuple[str, ...]:
-    """A digest of the frozen weights of each encoder of `model`; remembered, and copied with the model."""
+    """A digest of the frozen weights of each encoder of `model`; cached on the model, and copied with it."""
     known: tuple[str, ...] | None = getattr(model, "frozen_digests", None)
     if known is None:
         known = tuple(_digest(part) for part in model.frozen_parts())
@@ -46,15 +46,15 @@ def _digest(part: nn.Module) -> str:
 
 
 class Features:
-    """The features (U, ...) float32 of the images that a round uses, in its device's memory where they are small.
+    """The features (U, ...) float32 of the images that `data` uses, in its device's memory if they are small.
 
-    rows: which rows of `table` they are.
+    rows: their rows in `table`.
     """
 
-    def __init__(self, table: Tensor, rows: Tensor, device: torch.device) -> None:
-        self._table, self._rows, self._device = table, rows, device
-        small = rows.numel() * table[0].numel() * 4 <= MATERIALISE_BYTES
-        self._held = table[rows].to(device) if small else None
+    def __init__(self, table: Tensor, rows: Tensor, data: RoundData) -> None:
+        self._table, self._rows, self._device = table, rows, data.device
+        small = rows.numel() * table[0].numel() * 4 <= data.most_bytes
+        self._held = table[rows].to(data.device) if small else None
 
     def __call__(self, rows: Tensor) -> Tensor:
         """The features (..., F) at `rows` (...) of the images that the round uses."""
@@ -64,7 +64,7 @@ class Features:
 
 
 def features_of(model: PairModel, data: RoundData) -> list[Features]:
-    """The features of the images of `data` by each encoder; computed when they are first asked for with its weights."""
+    """The features of the images of `data` by each encoder; computed when they are first needed with its weights."""
     for number, weights in enumerate(weights_of(model)):
         if weights not in data.features:
             make = _from_shelf if data.shelf is not None else _computed
@@ -76,7 +76,7 @@ def _from_shelf(model: PairModel, number: int, data: RoundData) -> Features:
     shelf, weights = data.shelf, weights_of(model)[number]
     assert isinstance(shelf, Shelf)
     table, rows = shelf.features(weights, data.used_images(), lambda images: _encoded(model, number, data, images))
-    return Features(table, rows, data.device)
+    return Features(table, rows, data)
 
 
 def _computed(model: PairModel, number: int, data: RoundData) -> Features:
@@ -84,7 +84,7 @@ def _computed(model: PairModel, number: int, data: RoundData) -> Features:
         _frozen(model, number, data.images(rows))
         for rows in torch.arange(data.image_count, device=data.device).split(IMAGES_AT_ONCE)
     ]
-    return Features(torch.cat(parts), torch.arange(data.image_count), data.device)
+    return Features(torch.cat(parts), torch.arange(data.image_count), data)
 
 
 def _encoded(model: PairModel, number: int, data: RoundData, images: Tensor) -> np.ndarray[Any, Any]:
@@ -98,14 +98,14 @@ def _encoded(model: PairModel, number: int, data: RoundData, images: Tensor) -> 
 def _frozen(model: PairModel, number: int, images: Tensor) -> Tensor:
     was_training = model.training
     model.eval()
-    # In float32 whatever train.precision says, since other runs share them.
+    # In float32 whatever train.precision is, because other runs share them.
     features = model.features(images, number).float()
     model.train(was_training)
     return features
 
 
 def _looked_up_rows(features: Sequence[Features], rows: Tensor) -> Tensor:
-    """The features (N, V, ...) at `rows` (N, V), each view by its own encoder where there are several."""
+    """The features (N, V, ...) at `rows` (N, V), each view by its own encoder if there are several."""
     if len(features) == 1:
         return features[0](rows)
     return torch.stack([own(rows[:, view]) for view, own in enumerate(features)], dim=1)

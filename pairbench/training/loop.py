@@ -1,4 +1,4 @@
-"""The engine `loop`: one model after the other, no DataLoader, and no number read before the epoch ends."""
+"""The engine `loop`: one model after the other, without a DataLoader, and without reading results within an epoch."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class RoundSplits:
 
 @dataclass
 class Outcome:
-    """What a round came to: status "finished" or "diverged", final figures, curves, seconds of training.
+    """The result of a round: status "finished" or "diverged", final metrics, curves, seconds of training.
 
-    curves: for "train" each epoch, for "test" each evaluated epoch; of the first member of an ensemble.
-    train_seconds: the training steps alone, not the evaluations between them.
+    curves: those of the first member of an ensemble; "train" has each epoch, "test" each evaluated epoch.
+    train_seconds: the time of the training steps, without the evaluations between them.
     accelerators: those that computed parts of it.
     """
 
@@ -58,7 +58,7 @@ class Diverged(Exception):  # noqa: N818 - an outcome, not a fault
 
 
 class Loop:
-    """Trains rounds of one config; with train.carry_over it keeps the model and optimiser from round to round."""
+    """Trains rounds of one config; train.carry_over passes the model and optimiser of each on to the next."""
 
     def __init__(self, config: RunConfig, device: torch.device) -> None:
         self.config, self.device = config, device
@@ -81,11 +81,15 @@ class Loop:
     def _train(
         self, number: int, member: int, splits: RoundSplits, outcome: Outcome, on_epoch: OnEpoch | None
     ) -> PairModel:
-        """A trained model, or Diverged; curves are those of the first member."""
+        """A trained model; curves are those of the first member.
+
+        Raises:
+            Diverged: the loss stopped being finite.
+        """
         train = self.config.train
         torch.manual_seed(member_seed(train.seed, number, "weights", member))
         model, optimizer = self._start()
-        # Before the average is made, so that it knows the same features.
+        # Before the average is created, so that it gets the same features.
         sampler = self._sampler(model, splits, number, member)
         average = average_of(model, train.ema)
         with accelerated(train, self.device, model, weights(model, average)) as outcome.accelerators:
@@ -133,7 +137,7 @@ class Loop:
         return model, optimizer
 
     def _sampler(self, model: PairModel, splits: RoundSplits, number: int, member: int = 0) -> Sampler:
-        """The batches of a round, with the features of a frozen encoder where they can be looked up."""
+        """The batches of a round, with the features of a frozen encoder if they can be looked up."""
         train = self.config.train
         sampler = Sampler(train, self.config.dataset.task, splits.train, number, member)
         if looked_up(model, train.augment) and not train.transforms:
@@ -141,7 +145,7 @@ class Loop:
         return sampler
 
     def stepper(self, number: int, splits: RoundSplits) -> Iterator[None]:
-        """Training steps of round `number` without end, one each time the next is asked for; nothing is kept."""
+        """Endless training steps of round `number`, one for each `next`; their results are discarded."""
         torch.manual_seed(member_seed(self.config.train.seed, number, "weights", 0))
         model, optimizer = self._start()
         sampler = self._sampler(model, splits, number)
@@ -154,10 +158,10 @@ class Loop:
                     yield
 
     def _compiled(self, model: PairModel) -> Callable[[Tensor], PairOutput]:
-        """What answers images in training: the model itself, or torch's compilation of it."""
+        """The forward pass in training: the model itself, or compiled by torch."""
         if self.config.train.compile != "on":
             return model
-        # Parting a batch swaps functions of the norms at run time, which the compiler would trace anew each time.
+        # Splitting a batch replaces functions of the norms at run time, which the compiler would retrace each time.
         model.views_together = False
         compiled: Callable[[Tensor], PairOutput] = torch.compile(model)
         return compiled
@@ -169,7 +173,7 @@ class Loop:
         optimizer: torch.optim.Optimizer,
         batch: PairBatch,
     ) -> tuple[Tensor, PairOutput]:
-        """One step; the total loss and the answer."""
+        """One training step: its total loss and the model's output."""
         train = self.config.train
         optimizer.zero_grad(set_to_none=True)
         with autocast(model, self.device.type, train.precision == "bf16"):
@@ -191,7 +195,7 @@ class Loop:
         sampler: Sampler,
         average: AveragedModel | None,
     ) -> dict[str, float]:
-        """One pass over the training pairs; the figures are those of training mode, gathered on the way."""
+        """One pass over the training pairs; returns its metrics, computed from the outputs in training mode."""
         model.train()
         supervises = self.config.loss.supervises_classes
         gathered = Gathered(len(sampler.data))
@@ -211,12 +215,12 @@ class Loop:
 
 
 def scored(config: RunConfig, models: list[PairModel], data: RoundData) -> dict[str, float]:
-    """The figures of an ensemble on `data` after an epoch, asked as train.evaluation says."""
+    """The metrics of an ensemble on `data` after an epoch, evaluated as train.evaluation says."""
     return epoch_figures(config.dataset.task, asked(config, models, data), data.target, data.classes)
 
 
 def finished(config: RunConfig, models: list[PairModel], splits: RoundSplits, outcome: Outcome) -> None:
-    """Write the final figures of trained models into `outcome`.
+    """Store the final metrics of trained models in `outcome`.
 
     Raises:
         Diverged: they are not finite.
@@ -228,12 +232,12 @@ def finished(config: RunConfig, models: list[PairModel], splits: RoundSplits, ou
 
 
 def average_of(model: PairModel, decay: float) -> AveragedModel | None:
-    """The moving average of the weights of `model`, or None where there is none."""
+    """A moving average of the weights of `model`; None if `decay` is 0."""
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if decay else None
 
 
 def weights(model: PairModel, average: AveragedModel | None) -> PairModel:
-    """The weights that are evaluated: the average, where there is one."""
+    """The model that is evaluated: the average, if there is one."""
     if average is None:
         return model
     assert isinstance(average.module, PairModel)
@@ -241,7 +245,7 @@ def weights(model: PairModel, average: AveragedModel | None) -> PairModel:
 
 
 def append_curve(curves: dict[str, list[float | None]], figures: dict[str, float]) -> None:
-    """Add the figures of one epoch to the curves."""
+    """Append the metrics of one epoch to the curves."""
     for name, value in figures.items():
         curves.setdefault(name, []).append(_finite(value))
 

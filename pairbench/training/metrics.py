@@ -1,6 +1,6 @@
-"""Curves, areas and thresholds of scores (N,) against which of them are positive (N,).
+"""ROC curves, their areas and thresholds, from scores (N,) and whether each is positive (N,).
 
-The area under the curve is the rank statistic of Mann and Whitney with ties counted as half, as in scikit-learn.
+The area under the curve is the Mann-Whitney statistic with ties counted as half, as in scikit-learn.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def roc_auc(score: Tensor, positive: Tensor) -> float:
-    """The chance that a positive outscores a negative, ties counted as half; NaN where one of them is missing."""
+    """The probability that a positive outscores a negative, ties counted as half; NaN if either is missing."""
     score = score.double()
     if score.isnan().any():
         return math.nan
@@ -24,9 +24,9 @@ def roc_auc(score: Tensor, positive: Tensor) -> float:
 
 
 def roc_curve(score: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """False positive rates, true positive rates and thresholds, one for each different score and one above all.
+    """False positive rates, true positive rates and thresholds: one for each distinct score, and one above all.
 
-    A pair counts as same where its score is at least the threshold. Rates are NaN where an outcome is missing.
+    A pair counts as the same if its score is at least the threshold. Rates are NaN if an outcome is missing.
     """
     order = score.double().argsort(descending=True)
     score, hit = score.double()[order], positive[order].double()
@@ -37,7 +37,7 @@ def roc_curve(score: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def equal_error_rate(score: Tensor, positive: Tensor) -> float:
-    """Where the ROC curve, straight between its points, crosses the line FPR = 1 - TPR; NaN as in `_readable`."""
+    """The FPR where the linearly interpolated ROC curve crosses FPR = 1 - TPR; NaN if there is no curve."""
     if not _readable(score, positive):
         return math.nan
     false, true, _ = roc_curve(score, positive)
@@ -48,7 +48,7 @@ def equal_error_rate(score: Tensor, positive: Tensor) -> float:
 
 
 def fpr_at_tpr(score: Tensor, positive: Tensor, least: float) -> float:
-    """The lowest FPR of a threshold whose TPR is at least `least`; NaN as in `_readable`."""
+    """The lowest FPR of a threshold whose TPR is at least `least`; NaN if there is no curve."""
     if not _readable(score, positive):
         return math.nan
     false, true, _ = roc_curve(score, positive)
@@ -56,7 +56,7 @@ def fpr_at_tpr(score: Tensor, positive: Tensor, least: float) -> float:
 
 
 def tpr_at_fpr(score: Tensor, positive: Tensor, most: float) -> float:
-    """The highest TPR of a threshold whose FPR is at most `most`; NaN as in `_readable`."""
+    """The highest TPR of a threshold whose FPR is at most `most`; NaN if there is no curve."""
     if not _readable(score, positive):
         return math.nan
     false, true, _ = roc_curve(score, positive)
@@ -64,12 +64,12 @@ def tpr_at_fpr(score: Tensor, positive: Tensor, most: float) -> float:
 
 
 def _readable(score: Tensor, positive: Tensor) -> bool:
-    """Whether there is a curve to read: both outcomes occur, and no score is NaN."""
+    """Whether there is a curve: both outcomes occur, and no score is NaN."""
     return bool(len(score)) and not score.isnan().any() and not bool(positive.all()) and bool(positive.any())
 
 
 def best_threshold(score: Tensor, positive: Tensor) -> float:
-    """The threshold of highest accuracy, halfway to the next lower score; the highest of equally good ones."""
+    """The threshold with the highest accuracy, halfway between two scores; the highest if several are equally good."""
     score = score.double()
     order = score.argsort(descending=True)
     ranked, hit = score[order], positive[order].double()
@@ -83,9 +83,9 @@ def best_threshold(score: Tensor, positive: Tensor) -> float:
 
 
 def finite_threshold(score: Tensor, positive: Tensor) -> float:
-    """`best_threshold` as a finite number: just above the highest score where no pair should count as same.
+    """`best_threshold` as a finite number: just above the highest score if no pair should count as the same.
 
-    NaN where a score is.
+    NaN if any score is NaN.
     """
     if score.isnan().any():
         return math.nan
@@ -96,12 +96,12 @@ def finite_threshold(score: Tensor, positive: Tensor) -> float:
 
 
 def accuracy_at(score: Tensor, positive: Tensor, threshold: float) -> float:
-    """The share of pairs that `threshold` tells rightly."""
+    """The fraction of pairs that `threshold` classifies correctly."""
     return float(((score.double() >= threshold) == positive).double().mean())
 
 
 def fold_accuracies(score: Tensor, positive: Tensor, folds: Tensor) -> Tensor:
-    """(F,) accuracies, each on one of the folds (N,) at the best threshold of the others: LFW's protocol."""
+    """(F,) the accuracy on each of the folds (N,) at the best threshold of the others, as in LFW's protocol."""
     accuracies = []
     for fold in folds.unique():
         held = folds == fold

@@ -11,20 +11,20 @@ import torch
 from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 
-from pairbench.config.run_config import TrainOptions
+from pairbench.config.train_options import TrainOptions
 from pairbench.errors import MismatchError
 from pairbench.plugin.dotted import imported, is_dotted
 from pairbench.text import did_you_mean, one_line, printable, quoted
 
 # These need more than a gradient and a step: a closure, second derivatives, sparse gradients.
 _REFUSED = {"lbfgs", "adahessian", "sparseadam", "optimizer"}
-# These treat each number of a parameter alone, whatever its shape.
+# These update each element of a parameter independently, whatever its shape.
 _ELEMENTWISE = {"adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop", "rprop", "sgd"}
-# torch's Muon takes matrices alone; timm's flattens convolutions and gives the rest to AdamW.
+# torch's Muon only accepts matrices; timm's flattens convolutions and leaves the rest to AdamW.
 _TIMMS_OWN = {"muon"}
-# A matrix, a bias and a convolution: optimisers treat each kind in its own way.
+# A matrix, a bias and a convolution, which optimisers treat differently.
 _SHAPES = ((4, 4), (4,), (4, 4, 3, 3))
-# torch's StepLR and MultiStepLR go by their own names.
+# torch's StepLR and MultiStepLR are available as steplr and multisteplr.
 _TIMMS_SCHEDULES = {"step", "multistep", "plateau", "poly", "tanh"}
 
 
@@ -38,12 +38,12 @@ def build_optimizer(train: TrainOptions, model: nn.Module) -> Optimizer:
 
 
 def works_elementwise(train: TrainOptions) -> bool:
-    """Whether the optimiser treats each number alone, so that it may train stacked parameters as they are."""
+    """Whether the optimiser updates each element independently, so that it can train stacked parameters as they are."""
     return train.optimizer.lower().replace("_", "") in _ELEMENTWISE
 
 
 def optimizer_over(trainable: list[nn.Parameter], train: TrainOptions, *, stacked: bool = False) -> Optimizer:
-    """The optimiser that `train` names over `trainable`; where stacked, their first dimension counts the rounds.
+    """The optimiser that `train` names over `trainable`, whose first dimension is the rounds if they are stacked.
 
     Raises:
         MismatchError: neither torch nor timm has it, it cannot train these networks, or an argument is wrong.
@@ -53,9 +53,13 @@ def optimizer_over(trainable: list[nn.Parameter], train: TrainOptions, *, stacke
     if train.weight_decay is not None:
         arguments["weight_decay"] = train.weight_decay
     if not trainable:
-        raise MismatchError("nothing to train: no part of this config has a trainable parameter. Choose another part.")
+        raise MismatchError(
+            "nothing to train: no component of this config has a trainable parameter. Choose another component."
+        )
     if name in _REFUSED:
-        raise MismatchError(f"train.optimizer={train.optimizer} cannot train by single steps. Use adam, adamw or sgd.")
+        raise MismatchError(
+            f"train.optimizer={train.optimizer} needs more than a gradient for a step. Use adam, adamw or sgd."
+        )
     torch_optimizers = _torch_optimizers()
     chosen: Any = _groups(trainable, train, matrix=3 if stacked else 2)
     if is_dotted(train.optimizer):
@@ -74,10 +78,10 @@ def optimizer_over(trainable: list[nn.Parameter], train: TrainOptions, *, stacke
 
 
 def try_options(train: TrainOptions) -> None:
-    """Take first steps over a few small parameters, since some options are read by these alone.
+    """Take a few steps over small parameters, since some options are only read then.
 
     Raises:
-        MismatchError: the optimiser or the schedule cannot be had, or its first steps fail.
+        MismatchError: the optimiser or the schedule cannot be built, or its first steps fail.
     """
     if not (train.optimizer_options or train.schedule_options or train.dotted()):
         return
@@ -86,7 +90,7 @@ def try_options(train: TrainOptions) -> None:
     schedule = build_schedule(train, optimizer, 1)
     for parameter in some:
         parameter.grad = torch.ones_like(parameter)
-    # Whatever is raised here would be raised in each round.
+    # Whatever fails here would fail in every round.
     try:
         optimizer.step()
     except Exception as error:
@@ -101,13 +105,13 @@ def try_options(train: TrainOptions) -> None:
 
 def _refused(train: TrainOptions, error: Exception) -> MismatchError:
     return MismatchError(
-        f"train.optimizer={train.optimizer} refuses its options: {_one_line(error)}. "
-        "Mend train.optimizer_options, train.learning_rate or train.weight_decay."
+        f"train.optimizer={train.optimizer} rejects its options: {_one_line(error)}. "
+        "Fix train.optimizer_options, train.learning_rate or train.weight_decay."
     )
 
 
 def _groups(parameters: list[nn.Parameter], train: TrainOptions, matrix: int) -> list[dict[str, Any]]:
-    """The parameters, with those of fewer than two dimensions apart and without decay where decay_all is off."""
+    """The parameters in one group, or without decay_all those of fewer than two dimensions in another, not decayed."""
     if train.decay_all:
         return [{"params": parameters}]
     matrices = [parameter for parameter in parameters if parameter.ndim >= matrix]
@@ -117,8 +121,8 @@ def _groups(parameters: list[nn.Parameter], train: TrainOptions, matrix: int) ->
 
 
 def watches_loss(train: TrainOptions) -> bool:
-    """Whether the schedule follows the training loss, so that each round goes its own way."""
-    # A schedule of another package may.
+    """Whether the schedule depends on the training loss, and may therefore differ between rounds."""
+    # One of another package may do so.
     return "plateau" in train.schedule.lower() or is_dotted(train.schedule)
 
 
@@ -181,12 +185,12 @@ def build_schedule(train: TrainOptions, optimizer: Optimizer, steps_per_epoch: i
 
 def _refused_schedule(train: TrainOptions, error: Exception) -> MismatchError:
     return MismatchError(
-        f"train.schedule={train.schedule} refuses its options: {_one_line(error)}. Mend train.schedule_options."
+        f"train.schedule={train.schedule} rejects its options: {_one_line(error)}. Fix train.schedule_options."
     )
 
 
 def _share(name: str, done: int, warmup: int, total: int) -> float:
-    """The share of the peak learning rate after `done` of `total` steps."""
+    """The fraction of the peak learning rate after `done` of `total` steps."""
     if done < warmup:
         return (done + 1) / (warmup + 1)
     left = 1 - (done - warmup) / max(1, total - warmup)
@@ -198,7 +202,7 @@ def _share(name: str, done: int, warmup: int, total: int) -> float:
 def _refuse_options(train: TrainOptions) -> None:
     if train.schedule_options:
         option = next(iter(train.schedule_options))
-        raise TypeError(f"it takes no option {option!r}")
+        raise TypeError(f"it has no option {option!r}")
 
 
 def _torch_optimizers() -> dict[str, Callable[..., Optimizer]]:
@@ -237,8 +241,8 @@ def _other_optimizer(train: TrainOptions, groups: list[dict[str, Any]], argument
 
 
 def _other_schedule(train: TrainOptions, optimizer: Optimizer, total: int) -> Schedule:
-    """The scheduler at a dotted path: a step is taken after each epoch, or after each step where it asks for their
-    number by an argument `total_steps`."""
+    """The scheduler at a dotted path; it advances after each step if it has an argument `total_steps`, else after each
+    epoch."""
     kind = imported(train.schedule, "train.schedule")
     try:
         takes = inspect.signature(kind).parameters
@@ -251,7 +255,7 @@ def _other_schedule(train: TrainOptions, optimizer: Optimizer, total: int) -> Sc
     if not isinstance(made, lr_scheduler.LRScheduler):
         raise MismatchError(
             f"train.schedule={printable(train.schedule, 80)} gave {printable(type(made).__name__, 40)}: "
-            "expected a scheduler of torch.optim.lr_scheduler. Name a subclass, or a function that makes one."
+            "expected a scheduler of torch.optim.lr_scheduler. Name a subclass, or a function that returns one."
         )
     return Schedule(step=made.step) if "total_steps" in takes else Schedule(epoch=lambda *_: made.step())
 

@@ -1,4 +1,4 @@
-"""The batches of an epoch: shuffled, re-paired, swapped and distorted as the train options ask."""
+"""The batches of an epoch: shuffled, re-paired, swapped and distorted as the training options say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pairbench.config.run_config import TrainOptions
+from pairbench.config.train_options import TrainOptions
 from pairbench.data.augmentation import distort
 from pairbench.data.random_transforms import Transforms, check_transforms
 from pairbench.data.round_data import RoundData
@@ -18,28 +18,28 @@ from pairbench.training.frozen_features import Features, LookedUpBatch
 
 
 def check_sampling(train: TrainOptions, task: PairTask) -> None:
-    """Refuse options that this task cannot serve.
+    """Refuse options that do not work for this task.
 
     Raises:
         MismatchError: re-pairing or swapping needs classes that the task does not have, or a transform does not fit.
     """
     if train.repair and (task.num_classes is None or task.kind == "preference"):
         raise MismatchError(
-            "train.repair pairs labelled images anew, and this dataset's answers do not follow from classes. "
+            "train.repair draws new pairs of labelled images, but this dataset's answers do not follow from classes. "
             "Set train.repair=false."
         )
     check_transforms(train.transforms, task.image_shape)
     if train.swap and task.kind == "ordering" and task.num_classes is None:
         raise MismatchError(
-            "train.swap needs the class of each image to know the answer of a swapped pair, and this dataset knows no "
+            "train.swap needs the class of each image to know the answer of a swapped pair, but this dataset has no "
             "classes. Set train.swap=false."
         )
 
 
 def batch_slices(count: int, batch_size: int) -> list[slice]:
-    """The slices of `count` examples that make the batches of an epoch.
+    """The slices of `count` examples that are the batches of an epoch.
 
-    A single example that would be left over joins the batch before it: batch norm cannot train on a batch of one.
+    A single example left over joins the batch before it, because batch norm cannot train on a batch of one.
     """
     starts = list(range(0, count, batch_size))
     if batch_size > 1 and len(starts) > 1 and count - starts[-1] == 1:
@@ -48,9 +48,9 @@ def batch_slices(count: int, batch_size: int) -> list[slice]:
 
 
 class Sampler:
-    """Draws the batches of one round; every draw comes from streams of the round's seed, never from torch's own.
+    """Draws the batches of one round, from random streams of the round's seed and never from torch's global one.
 
-    features: where a frozen encoder's features are looked up, those of the round by each encoder; None gives images.
+    features: the round's features by each frozen encoder, if they are looked up; None gives images.
     """
 
     def __init__(self, train: TrainOptions, task: PairTask, data: RoundData, number: int, member: int = 0) -> None:
@@ -85,7 +85,7 @@ class Sampler:
         return rows, target, classes
 
     def images(self, rows: Tensor) -> Tensor:
-        """The images (N, V, C, H, W) of `rows` (N, V), changed anew as train.augment and train.transforms say."""
+        """The images (N, V, C, H, W) of `rows` (N, V), newly distorted as train.augment and train.transforms say."""
         if self.transforms is None:
             images = self.data.images(rows)
         else:
@@ -102,7 +102,7 @@ class Sampler:
         mixed = torch.randperm(self.data.rows.numel(), generator=self.order).to(self.data.rows.device)
         rows, classes = self.data.rows.flatten()[mixed], self.data.classes.flatten()[mixed]
         if self.task.kind == "verification":
-            # At random hardly any pair would be of one class: as many are as the dataset itself has.
+            # Random pairs are rarely of one class, so draw as many of those as the dataset has.
             same = int((answer(self.task, self.data.classes) == 1).sum())
             order = balanced(rows.cpu(), classes.cpu(), same, self.order).to(rows.device)
             rows, classes = rows[order], classes[order]
@@ -110,7 +110,7 @@ class Sampler:
         return rows, answer(self.task, classes), classes
 
     def _swap(self, rows: Tensor, target: Tensor, classes: Tensor, swapped: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same examples, those marked with their last two images exchanged."""
+        """The same examples, with the last two images of those in `swapped` exchanged."""
         views = rows.shape[1]
         exchange = [*range(views - 2), views - 1, views - 2]
         mark = swapped.unsqueeze(1)
@@ -125,21 +125,21 @@ class Sampler:
 
 
 def answer(task: PairTask, classes: Tensor) -> Tensor:
-    """The right outcome (N,) of pairs of classes (N, 2)."""
+    """The correct outcome (N,) of pairs of classes (N, 2)."""
     first, second = classes[:, 0], classes[:, 1]
     return (first <= second).long() if task.kind == "ordering" else (first == second).long()
 
 
 def balanced(rows: Tensor, classes: Tensor, same: int, generator: torch.Generator) -> Tensor:
-    """An order of images (2N,) in which each two neighbours are a pair, `same` of them of one class where there can be.
+    """An order of images (2N,) whose consecutive twos are pairs, `same` of them of one class if that is possible.
 
     Args:
-        rows: (2N,) which image each is, in random order; none is paired with itself as one of the same class.
+        rows: (2N,) which image each is, in random order; a pair of one class is never an image with itself.
         classes: (2N,) the class of each.
-        same: how many pairs are to be of one class.
+        same: how many pairs shall be of one class.
         generator: decides which.
     """
-    # Classes in an order that is drawn, so that the rest does not pair the same classes each time.
+    # In random order, so that the rest does not pair the same classes each time.
     rank = torch.randperm(int(classes.max()) + 1, generator=generator)[classes]
     ordered = torch.argsort(rank, stable=True)
     kinds, images = classes[ordered].tolist(), rows[ordered].tolist()
@@ -155,6 +155,6 @@ def balanced(rows: Tensor, classes: Tensor, same: int, generator: torch.Generato
     left[pairs.flatten()] = False
     rest = left.nonzero().flatten()
     half = len(rest) // 2
-    # Half of the sorted rest further on is another class, unless one class is more than half of it.
+    # Half the sorted rest further on is another class, unless one class makes up more than half of it.
     others = torch.stack([rest[:half], rest[half:]], dim=1)
     return ordered[torch.cat([pairs, others]).flatten()]

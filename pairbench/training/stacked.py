@@ -1,7 +1,7 @@
 """The engine `stacked`: several rounds of one config at once, their weights in one tensor with an axis for the rounds.
 
-Each round has the data, the order and the initial weights that it has in the engine `loop`, and equal gradients; what
-is drawn at random inside the network (dropout) follows the same law with other numbers.
+Each round has the same data, order, initial weights and gradients as in the engine `loop`. Random numbers inside the
+network (dropout) have the same distribution, but other values.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Layer:
 
 
 class _Step(nn.Module):
-    """A model with its loss as one function of tensors: (images, target, classes) -> what a step needs."""
+    """A model and its loss as one function of tensors: (images, target, classes) -> total, logits, class logits."""
 
     def __init__(self, model: PairModel, supervises: bool, bf16: bool, device: str) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class _Step(nn.Module):
 
 
 class Stack:
-    """Models of equal shape whose parameters and buffers are views of stacked tensors."""
+    """Models of the same architecture whose parameters and buffers are views of stacked tensors."""
 
     def __init__(self, models: Sequence[PairModel], step: Callable[[PairModel], _Step]) -> None:
         self.models = list(models)
@@ -106,7 +106,7 @@ class Stack:
         return [parameter for parameter in self.parameters.values() if parameter.requires_grad]
 
     def backward(self, images: Tensor, target: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One forward and backward pass of all rounds; gradients lie in `grad` of the stacked parameters.
+        """One forward and backward pass of all rounds, which sets `grad` of the stacked parameters.
 
         Args:
             images: (R, N, V, C, H, W).
@@ -135,8 +135,8 @@ class Stack:
     def _call(
         self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], *tensors: Tensor
     ) -> tuple[tuple[Tensor, Tensor, Tensor], dict[str, Tensor]]:
-        # Clones, since transformations refuse to write to what they did not make; read back by name, since some
-        # modules replace a buffer where others write to it.
+        # Cloned, because transformations cannot write to tensors from outside; read back by name, because some modules
+        # replace a buffer instead of writing to it.
         state = {**parameters, **{name: buffer.clone() for name, buffer in buffers.items()}}
         outputs = functional_call(self.base, state, tensors)
         return outputs, {name: state[name] for name in buffers}
@@ -188,7 +188,7 @@ def _detached(outputs: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, T
 
 
 class Optimizers:
-    """The optimiser and schedule of a stack: one over stacked tensors where that is exact, else one for each model."""
+    """The optimiser and schedule of a stack: one for all models if that is exact, else one for each."""
 
     def __init__(self, stack: Stack, config: RunConfig, steps_per_epoch: int) -> None:
         train = config.train
@@ -202,7 +202,7 @@ class Optimizers:
         ]
 
     def clear(self) -> None:
-        """Forget the gradients of the step before."""
+        """Clear the gradients of the last step."""
         for parameter in self.stack.trainable():
             parameter.grad = None
 
@@ -219,15 +219,15 @@ class Optimizers:
             schedule.step()
 
     def epoch(self, done: int, losses: Sequence[float]) -> None:
-        """An epoch is done, with these training losses."""
+        """Advance the schedules after an epoch with these training losses."""
         for schedule, loss in zip(self.schedules, losses, strict=False):
             schedule.epoch(done, loss)
 
 
 def why_not(config: RunConfig) -> str:
-    """Why the rounds of `config` cannot be trained at once, as far as its options tell; "" where they can."""
+    """Why the options of `config` do not allow its rounds to be trained at once; "" if they do."""
     if config.train.carry_over:
-        return "train.carry_over hands the model of one round to the next"
+        return "train.carry_over passes the model of one round on to the next"
     return ""
 
 
@@ -242,9 +242,9 @@ class Stacked:
     def run(
         self, splits: Mapping[int, RoundSplits], on_epoch: OnStackedEpoch | None = None
     ) -> Iterator[tuple[int, Outcome]]:
-        """Train the rounds `splits` names, then evaluate and give back one after the other.
+        """Train the rounds of `splits` together, then evaluate and yield them one by one.
 
-        `models` holds the ensemble of the round that was given back last.
+        `models` is the ensemble of the round that was yielded last.
 
         Raises:
             NotStackable: these rounds cannot be trained at once.
@@ -276,7 +276,7 @@ class Stacked:
         return accelerated(self.config.train, self.device, *models)
 
     def prepare(self, data: Mapping[int, RoundData]) -> Stack:
-        """New models for the rounds of `data`, stacked; `layers` says which is which."""
+        """A stack of new models for the rounds of `data`; `layers` describes each."""
         train, task = self.config.train, self.config.dataset.task
         self.layers = []
         for number, part in data.items():
@@ -285,7 +285,7 @@ class Stacked:
                 model = build_model(self.config).to(self.device)
                 model.train()
                 if looked_up(model, train.augment) and not train.transforms:
-                    raise NotStackable("its frozen encoder answers once for each image, which costs less")
+                    raise NotStackable("its frozen encoder encodes each image only once, which is cheaper")
                 sampler = Sampler(train, task, part, number, member)
                 self.layers.append(Layer(number, member, model, sampler, average_of(model, train.ema)))
         supervises, bf16 = self.config.loss.supervises_classes, train.precision == "bf16"
@@ -327,7 +327,7 @@ class Stacked:
                 break
 
     def epoch(self, stack: Stack, optimizers: Optimizers) -> list[dict[str, float]]:
-        """One pass of every model over its training pairs; the figures of each, in training mode."""
+        """One pass of every model over its training pairs; returns the metrics of each, in training mode."""
         gathered = Gathered(len(self.layers[0].sampler.data), axis=1)
         for batch in self._batches():
             total, said, guessed = self._step(stack, optimizers, batch)
@@ -336,7 +336,7 @@ class Stacked:
         return self._figures(gathered.total(), **gathered.tables)
 
     def stepper(self, stack: Stack, optimizers: Optimizers) -> Iterator[None]:
-        """Training steps without end, one each time the next is asked for; nothing is kept."""
+        """Endless training steps, one for each `next`; their results are discarded."""
         with self.accelerated():
             while True:
                 for batch in self._batches():
@@ -354,7 +354,7 @@ class Stacked:
             yield PairBatch(torch.stack(images), target[:, part], classes[:, part])
 
     def _step(self, stack: Stack, optimizers: Optimizers, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """One step of every model; what `Stack.backward` gives."""
+        """One step of every model; returns what `Stack.backward` does."""
         optimizers.clear()
         outputs = stack.backward(batch.images, batch.target, batch.classes)
         if self.config.train.clip_norm is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairbench import DataError, MismatchError, printable, tell_note
 from pairbench_backbones.checkpoint_names import Located, flattened, located, prefixes
+from pairbench_backbones.naming import line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -176,8 +177,7 @@ def _reason(error: Exception) -> str:
         # torch's own message is a paragraph about how to run the code after all.
         asks = any(word in str(error) for word in ("GLOBAL", "REDUCE", "Unsupported", "weights_only"))
         return "it tries to run code, or is damaged" if asks else "it is damaged"
-    words = " ".join(str(error).split()) or type(error).__name__
-    return words if len(words) <= 120 else words[:117] + "..."
+    return line(error, 120)
 
 
 def _what_it_is(file: Path) -> tuple[str, str] | None:

@@ -31,7 +31,7 @@ def downloading(library: str, model: str, address: str) -> Generator[None]:
     """
     before = socket.getdefaulttimeout()
     host = urlsplit(address).hostname or ""
-    offline = not _reachable(host)
+    offline = not reachable(host)
     socket.setdefaulttimeout(SECONDS)
     try:
         # Do not announce a download that cannot happen.
@@ -96,7 +96,7 @@ def check_blob(file: Path) -> None:
 
 
 @functools.cache
-def _reachable(host: str) -> bool:
+def reachable(host: str) -> bool:
     """Whether `host` answers, behind a proxy too; checked once, since clients retry many times."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
         return True

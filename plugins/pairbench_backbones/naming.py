@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from pairbench import SpecError
+from pairbench import SpecError, one_line, printable
 
 
 def unknown_model(library: str, model: str, known: Iterable[str]) -> SpecError:
@@ -22,11 +22,5 @@ def unknown_model(library: str, model: str, known: Iterable[str]) -> SpecError:
 
 
 def line(error: BaseException, most: int = 160) -> str:
-    """The message of `error` on one line, without a full stop."""
-    words = (" ".join(str(error).split()) or type(error).__name__).rstrip(".")
-    return words if len(words) <= most else words[: most - 3] + "..."
-
-
-def is_entry(pretrained: str) -> bool:
-    """Whether `pretrained` names an entry of a torchvision weights enum rather than a file."""
-    return pretrained.isidentifier() and pretrained.isupper()
+    """The message of `error` on one line, without a full stop, safe to print."""
+    return printable(one_line(error).rstrip("."), most)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,9 +41,8 @@ def kept_code(path: Path) -> bytes | None:
 def _keep(path: Path, made: bytes) -> None:
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.part")
-        draft.write_bytes(hashlib.sha256(made).digest() + made)
-        draft.replace(path)
+        with pairbench.replacing(path) as draft:
+            draft.write_bytes(hashlib.sha256(made).digest() + made)
 
 
 def _place(text: str) -> Path:

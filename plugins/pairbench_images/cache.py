@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import time
 from contextlib import suppress
@@ -12,13 +11,6 @@ from pathlib import Path
 from pairbench import StoreError
 
 STALE_SECONDS = 24 * 3600
-
-
-def folder() -> Path:
-    """The folder of decoded images, in PAIRBENCH_CACHE or else in pairbench's folder in the user's cache."""
-    own = os.environ.get("PAIRBENCH_CACHE")
-    place = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "pairbench"
-    return place.expanduser() / "pools"
 
 
 def made(place: Path) -> Path:

@@ -15,8 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from pairbench import UnusableError, name_on_disk, open_regular, tell_progress, why_unusable
-from pairbench_images import cache
+from pairbench import UnusableError, name_on_disk, open_regular, tell_progress, user_cache, why_unusable
 from pairbench_images.naming import cores
 
 # A file that changed this recently may change again without a visible change of its times.
@@ -147,7 +146,7 @@ class _Known:
     """Digests of files by path, size, times and inode, cached on disk; a damaged or missing cache only costs time."""
 
     def __init__(self) -> None:
-        self._file = cache.folder() / "digests.sqlite"
+        self._file = user_cache("pools") / "digests.sqlite"
         self._base: sqlite3.Connection | None = None
         self._new: list[tuple[str, int, int, int, int, bytes, bytes]] = []
 

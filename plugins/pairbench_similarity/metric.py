@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from pairbench import LossStrategy, MismatchError, NonNegativeFloat, PairTask
+from pairbench import LossStrategy, MismatchError, NonNegativeFloat, PairTask, one_line, printable
 from pairbench_similarity.heads import check
 
 if TYPE_CHECKING:
@@ -85,5 +85,5 @@ class Metric(LossStrategy):
         try:
             return kind(**options)
         except Exception as error:
-            reason = " ".join(str(error).split())[:160]
+            reason = printable(one_line(error), 160)
             raise MismatchError(f"loss.name={self.loss_name} rejects loss.options: {reason}. Fix them.") from error

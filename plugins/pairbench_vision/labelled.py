@@ -55,7 +55,7 @@ class TorchvisionPairs(PairDataset):
     task: verification asks whether two images are of one class; ordering whether the class of the first is at most that
         of the second.
     root: the folder that torchvision reads and downloads to; none means the environment variable PAIRBENCH_DATA,
-        else pairbench's folder in the user's cache.
+        else the folder data in pairbench's cache.
     image_size: the side that images are resized to; none keeps their size.
     train_pairs: training pairs per round.
     validation_pairs: validation pairs per round.

@@ -8,16 +8,15 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pairbench import DataError
+from pairbench import DataError, user_cache
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def folder_of(root: str | None) -> Path:
-    """The folder that torchvision reads: `root`, else PAIRBENCH_DATA, else pairbench's folder in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "pairbench" / "data"
-    return Path(root or os.environ.get("PAIRBENCH_DATA") or cache).expanduser()
+    """The folder that torchvision reads: `root`, else PAIRBENCH_DATA, else `data` in pairbench's cache."""
+    return Path(root or os.environ.get("PAIRBENCH_DATA") or user_cache("data")).expanduser()
 
 
 @contextlib.contextmanager

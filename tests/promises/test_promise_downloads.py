@@ -190,7 +190,7 @@ def test_weights_from_the_hub_are_compared_with_the_checksum_that_it_told(
     assert file.exists()
     file.write_bytes(bytes(99) + b"x")
     monkeypatch.setattr(_hub, "hf_hub_download", lambda *_, **__: str(file))
-    monkeypatch.setattr("pairbench_backbones.downloads._reachable", lambda _: True)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     with pytest.raises(DataError, match="does not match its checksum"):
         Timm(model="resnet18", pretrained=True).build((3, 32, 32))
     assert not file.exists(), "what is damaged would be taken again"

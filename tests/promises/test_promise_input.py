@@ -15,7 +15,8 @@ import attack
 import pytest
 
 from pairbench.cli import invoke
-from pairbench.config.run_config import DEFAULTS, TrainOptions
+from pairbench.config.run_config import DEFAULTS
+from pairbench.config.train_options import TrainOptions
 from pairbench.plugin.components import INTERFACES
 from pairbench.plugin.registry import installed
 

@@ -12,7 +12,8 @@ import pytest
 from conftest import config_of, simulated_record
 from pydantic import BaseModel, ValidationError
 
-from pairbench.config.run_config import DEFAULTS, PAIRINGS, RunConfig, TrainOptions, from_flat, id_of
+from pairbench.config.run_config import DEFAULTS, PAIRINGS, RunConfig, from_flat, id_of
+from pairbench.config.train_options import TrainOptions
 from pairbench.execution.plan import PlannedConfig, pending
 from pairbench.plugin.components import INTERFACES
 from pairbench.plugin.registry import installed

@@ -55,18 +55,12 @@ def fill_fast(root: Path, configs: int, rounds: int) -> Store:
     return store
 
 
-@pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets files be indexed that have only just been written."""
-    monkeypatch.setattr(index, "_SETTLED", -60.0)
-
-
 def told(store: Store) -> list[object]:
     results = stored(store)
     return [json.loads(json.dumps(item.to_dict())) for item in sorted(results.items, key=lambda item: item.config_id)]
 
 
-def test_what_the_index_gives_is_what_the_records_hold(tmp_path: Path, settled: None) -> None:
+def test_what_the_index_gives_is_what_the_records_hold(tmp_path: Path) -> None:
     store = fill_fast(tmp_path, 30, 10)
     cold = told(store)
     assert (len(list(tmp_path.rglob(index.NAME))), len(cold)) == (30, 30)
@@ -82,14 +76,14 @@ def test_what_the_index_gives_is_what_the_records_hold(tmp_path: Path, settled: 
     assert told(store) == cold
 
 
-def test_a_small_store_has_no_index(tmp_path: Path, settled: None) -> None:
+def test_a_small_store_has_no_index(tmp_path: Path) -> None:
     store = fill_fast(tmp_path, 2, 3)
     stored(store)
     assert list(tmp_path.rglob(index.NAME)) == []
 
 
 @pytest.mark.parametrize("attacks", [60, pytest.param(1000, marks=FULL)])
-def test_a_damaged_or_stale_index_is_never_believed(tmp_path: Path, settled: None, attacks: int) -> None:
+def test_a_damaged_or_stale_index_is_never_believed(tmp_path: Path, attacks: int) -> None:
     store, choose = fill_fast(tmp_path, 26, 10), random.Random(attacks)
     cold = told(store)
     indexes = sorted(tmp_path.rglob(index.NAME))
@@ -113,7 +107,7 @@ def test_a_damaged_or_stale_index_is_never_believed(tmp_path: Path, settled: Non
     print(f"\n{attacks} attacks on indexes ({kinds}): every leaderboard was right")
 
 
-def test_a_record_that_is_damaged_after_it_was_indexed_is_named(tmp_path: Path, settled: None) -> None:
+def test_a_record_that_is_damaged_after_it_was_indexed_is_named(tmp_path: Path) -> None:
     store = fill_fast(tmp_path, 26, 10)
     told(store)
     victim = next(path for path in sorted(tmp_path.rglob("*.json")))
@@ -127,7 +121,7 @@ def test_a_record_that_is_damaged_after_it_was_indexed_is_named(tmp_path: Path, 
     assert len(scan.records) == 259
 
 
-def test_new_and_removed_records_show_at_once(tmp_path: Path, settled: None) -> None:
+def test_new_and_removed_records_show_at_once(tmp_path: Path) -> None:
     store = fill_fast(tmp_path, 26, 10)
     told(store)
     record = store.read().records[0]
@@ -137,9 +131,7 @@ def test_new_and_removed_records_show_at_once(tmp_path: Path, settled: None) -> 
     assert len(store.digest().records) == 260
 
 
-def test_a_store_that_cannot_be_written_is_read_all_the_same(
-    tmp_path: Path, settled: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_cannot_be_written_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = fill_fast(tmp_path, 26, 10)
 
     def read_only(*_: object) -> None:
@@ -150,7 +142,7 @@ def test_a_store_that_cannot_be_written_is_read_all_the_same(
     assert list(tmp_path.rglob(index.NAME)) == []
 
 
-def test_many_results_are_judged_as_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_results_are_judged_as_one_by_one(tmp_path: Path) -> None:
     draw = random.Random(3)
     store = Store(tmp_path)
     for number in range(24):
@@ -162,11 +154,9 @@ def test_many_results_are_judged_as_one_by_one(tmp_path: Path, monkeypatch: pyte
             store.write(simulated_record(config, round_, status))
     ranked = ranking.ranked(stored(store).items, "accuracy")
     slow = ranking.against_best(ranked, "accuracy")
-    monkeypatch.setattr(ranking, "MANY", 1)
-    assert ranking.against_best(ranked, "accuracy") == slow
+    assert ranking.against_best(ranked, "accuracy", many=1) == slow
     assert {"tie", "worse", "unknown"} <= set(slow)
-    monkeypatch.setattr(ranking, "TOO_MANY", 1)
-    for fast, exact in zip(ranking.against_best(ranked, "accuracy"), slow, strict=True):
+    for fast, exact in zip(ranking.against_best(ranked, "accuracy", many=1, too_many=1), slow, strict=True):
         assert fast == exact or (fast, exact) == ("tie", "worse"), "Bonferroni claims no more than Holm"
 
 

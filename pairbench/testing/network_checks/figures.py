@@ -118,7 +118,7 @@ def _scored(spec: MetricSpec, kind: TaskKind, right: float) -> ScoredPairs:
         answer = torch.where(hit, outcome, 1 - outcome)
         return torch.nn.functional.one_hot(answer, 2).float() * strength.unsqueeze(1)
 
-    # A wrong class is the next one; swapped answers fit exactly where the pair was answered rightly.
+    # A wrong class is the next one; swapped answers fit exactly where the pair was answered correctly.
     named = torch.where(hit.unsqueeze(1), classes, (classes + 1) % _CLASSES)
     fitting = torch.where(hit, swapped_right, 1 - hard if kind == "verification" else hard)
     votes = hard.float() * 0.8 + 0.1 if "votes" in spec.needs else hard
