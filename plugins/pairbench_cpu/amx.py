@@ -131,7 +131,7 @@ def _parts(code: Function, count: ir.Value) -> tuple[ir.Value, ir.Value]:
     return parts, code.parts(count, parts)
 
 
-def turned_over(code: Function, vectors: list[ir.Value]) -> list[ir.Value]:
+def transposed(code: Function, vectors: list[ir.Value]) -> list[ir.Value]:
     """As many vectors as each has numbers, with rows and columns exchanged."""
     size, found, step = len(vectors), list(vectors), 1
     while step < size:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from pairbench_cpu.amx import ROWS, turned_over
+from pairbench_cpu.amx import ROWS, transposed
 from pairbench_cpu.ir_builder import Function, Shape, Values
 
 
@@ -21,7 +21,7 @@ def pack(module: ir.Module, shape: Shape) -> None:
         """Every second of two vectors, as far as `left` columns are left."""
         order = [2 * lane + odd for lane in range(code.lanes)]
         values = code.build.shuffle_vector(*both, ir.Constant(ir.VectorType(ir.IntType(32), code.lanes), order))
-        count = code.spread(code.build.ashr(code.add(left, 1 - odd), code.whole(1)))
+        count = code.splat(code.build.ashr(code.add(left, 1 - odd), code.whole(1)))
         return code.build.select(code.build.icmp_signed("<", places, count), values, code.zero())
 
     def row(table: ir.Value, number: ir.Value) -> None:
@@ -37,17 +37,19 @@ def pack(module: ir.Module, shape: Shape) -> None:
     code.build.ret_void()
 
 
-def pack_turned(module: ir.Module, shape: Shape) -> None:
+def pack_transposed(module: ir.Module, shape: Shape) -> None:
     """The same of u (T, columns, rows), times the number that `scale` leads to."""
-    code = Function(module, "pack_turned", ("u", "scale", "out"), ("tables", "rows", "columns", "room", "pairs"), shape)
+    code = Function(
+        module, "pack_transposed", ("u", "scale", "out"), ("tables", "rows", "columns", "room", "pairs"), shape
+    )
     u, scale, out, tables, rows, columns, room, pairs = code.named.values()
-    factor, blocks = code.spread(code.scalar_at(scale)), code.parts(pairs, code.whole(ROWS))
+    factor, blocks = code.splat(code.scalar_at(scale)), code.parts(pairs, code.whole(ROWS))
 
     def taken(table: ir.Value, first: ir.Value, column: ir.Value) -> ir.Value:
         """A vector of rows in one column."""
         own = code.least(column, code.sub(columns, 1))
         found = code.images(code.address(u, code.at((table, own, first), columns, rows)), 1)[0]
-        there = code.spread(code.build.icmp_signed("<", column, columns))
+        there = code.splat(code.build.icmp_signed("<", column, columns))
         return code.build.select(there, code.build.fmul(found, factor), code.zero())
 
     def pair(table: ir.Value, first: ir.Value, number: ir.Value) -> ir.Value:
@@ -57,7 +59,7 @@ def pack_turned(module: ir.Module, shape: Shape) -> None:
     def block(table: ir.Value, number: ir.Value, first: ir.Value) -> None:
         start = code.mul(number, ROWS)
         vectors = [pair(table, first, code.add(start, place)) for place in range(ROWS)]
-        for place, vector in enumerate(turned_over(code, vectors)):
+        for place, vector in enumerate(transposed(code, vectors)):
             row = code.add(first, place)
             with code.build.if_then(code.build.icmp_signed("<", row, room)):
                 code.store([vector], code.address(out, code.at((table, row, start), room, pairs)))

@@ -11,7 +11,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 import pairbench
 from pairbench_cpu.batch_norm import normalise, normalise_back
-from pairbench_cpu.conv import answers, images_gradient, places, weights_gradient
+from pairbench_cpu.conv import convolve_forward, images_gradient, places, weights_gradient
 from pairbench_cpu.ir_builder import Shape, compiled, this_machine
 from pairbench_cpu.max_pool import pool, pool_back
 from pairbench_cpu.vmap_function import VmapFunction, in_front
@@ -44,12 +44,12 @@ class Convolution(VmapFunction):
         mask: Tensor | None,
         *rest: Any,
     ) -> Tensor:
-        return answers(x, weight, bias, relu, mask, rest[-1])[0]
+        return convolve_forward(x, weight, bias, relu, mask, rest[-1])[0]
 
     @staticmethod
     def forward_and_kept(*args: Any) -> tuple[Tensor, Tensor | None]:
         x, weight, bias, relu, mask, *_, half = args
-        return answers(x, weight, bias, relu, mask, half)
+        return convolve_forward(x, weight, bias, relu, mask, half)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -70,7 +70,7 @@ def normalise(module: ir.Module, shape: Shape) -> None:
         mean = build.fdiv(code.gather(one.rows, one.count, lambda row, image: [seen(row, image)], 1)[0], one.each)
 
         def square(row: ir.Value, image: ir.Value) -> list[ir.Value]:
-            centred = build.fsub(seen(row, image), code.spread(mean))
+            centred = build.fsub(seen(row, image), code.splat(mean))
             return [build.fmul(centred, centred)]
 
         variance = build.fdiv(code.gather(one.rows, one.count, square, 1)[0], one.each)
@@ -79,7 +79,7 @@ def normalise(module: ir.Module, shape: Shape) -> None:
         _, factor, offset = one.line(mean, variance)
 
         def write(row: ir.Value, image: ir.Value) -> None:
-            line = code.multiply_add(seen(row, image), code.spread(factor), code.spread(offset))
+            line = code.multiply_add(seen(row, image), code.splat(factor), code.splat(offset))
             value = code.rectified(line, relu)
             with build.if_else(has_mask) as (masked, plain):
                 with masked:
@@ -119,7 +119,7 @@ def normalise_back(module: ir.Module, shape: Shape) -> None:
             back = code.images(one.place("g", row, image), 1)[0]
             # The very line of the way forward, so that the same numbers pass.
             above = build.fcmp_unordered(
-                ">", code.multiply_add(seen, code.spread(factor), code.spread(offset)), code.zero()
+                ">", code.multiply_add(seen, code.splat(factor), code.splat(offset)), code.zero()
             )
             shown = build.select(relu, above, code.true())
             back = build.select(shown, back, code.zero())
@@ -132,7 +132,7 @@ def normalise_back(module: ir.Module, shape: Shape) -> None:
             joined = build.phi(code.vector)
             joined.add_incoming(kept, from_masked)
             joined.add_incoming(back, from_plain)
-            return joined, build.fmul(build.fsub(seen, code.spread(mean)), code.spread(inverse))
+            return joined, build.fmul(build.fsub(seen, code.splat(mean)), code.splat(inverse))
 
         def both(row: ir.Value, image: ir.Value) -> list[ir.Value]:
             back, normal = passed(row, image)
@@ -147,8 +147,8 @@ def normalise_back(module: ir.Module, shape: Shape) -> None:
 
         def write(row: ir.Value, image: ir.Value) -> None:
             back, normal = passed(row, image)
-            rest = build.fsub(build.fsub(back, code.spread(shift)), build.fmul(normal, code.spread(slope)))
-            code.store([build.fmul(rest, code.spread(factor))], one.place("dx", row, image))
+            rest = build.fsub(build.fsub(back, code.splat(shift)), build.fmul(normal, code.splat(slope)))
+            code.store([build.fmul(rest, code.splat(factor))], one.place("dx", row, image))
 
         code.every(one.rows, one.count, write)
 

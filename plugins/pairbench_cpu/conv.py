@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pairbench_cpu.amx import ROWS, padded
-from pairbench_cpu.amx_packing import pack, pack_turned
+from pairbench_cpu.amx_packing import pack, pack_transposed
 from pairbench_cpu.conv_direct import channels_at_once, convolve, to_images, to_weights
 from pairbench_cpu.conv_winograd import winograd, winograd_to_images, winograd_to_weights
 from pairbench_cpu.ir_builder import Shape, compiled, this_machine
@@ -19,24 +19,24 @@ from pairbench_cpu.winograd_tiles import TILE
 from pairbench_cpu.winograd_weight_grad import SUMMED
 
 # Rows of gradients that are summed before they go to the weights: as many as stay in the first cache.
-NEAR_BYTES = 32 * 1024
+FIRST_CACHE_BYTES = 32 * 1024
 # Tables that are made to be used at once: what they and the weights take stays in the second cache.
-SECOND_BYTES = 512 * 1024
+SECOND_CACHE_BYTES = 512 * 1024
 # Turning tiles around costs additions for each channel, and saves products for each pair of them.
 FEWEST_CHANNELS, FEWEST_PAIRS = 8, 300
 # In bf16 products cost so little that fewer of them pay.
 FEWEST_PAIRS_HALF = 128
 
-_NEAR = threading.local()
+_WORKSPACES = threading.local()
 
 
-def answers(
+def convolve_forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, mask: Tensor | None, half: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """x (C, H, W, N), weight (K, C, R, S) and bias (K) -> (K, O, Q, N), after a ReLU and a mask (K, N) if any.
 
     Here and below, all tables may have one more axis in front, for models that are trained at once. Also gives the
-    weights as `turned` makes them, for the gradient of the images, where they are used.
+    weights as `transformed` makes them, for the gradient of the images, where they are used.
 
     half: products are of bf16, and sums of single precision, where that is faster.
     """
@@ -51,10 +51,10 @@ def answers(
         tables = (x, weight.contiguous(), added, mask, answer)
         _run(compiled(convolve, shape), models, tables, *sizes, rows, int(relu))
         return answer, None
-    u = turned(weight)
+    u = transformed(weight)
     factors = _packed(u, models) if shape.half else u
-    near = _near(x, channels, outputs, shape.half)
-    _run(compiled(winograd, shape), models, (x, factors, added, mask, near, answer), *sizes, int(relu))
+    workspace = _tile_workspace(x, channels, outputs, shape.half)
+    _run(compiled(winograd, shape), models, (x, factors, added, mask, workspace, answer), *sizes, int(relu))
     return answer, u
 
 
@@ -67,7 +67,7 @@ def images_gradient(
     u: Tensor | None = None,
     half: bool = False,
 ) -> Tensor:
-    """The gradient of x from that of the answers (K, O, Q, N), times `scale`; u is what `answers` gave.
+    """The gradient of x from that of the answers (K, O, Q, N), times `scale`; u is what `convolve_forward` gave.
 
     gated: nothing passes where x is at most zero.
     """
@@ -79,10 +79,10 @@ def images_gradient(
         scaled = weight if scale == 1 else weight * scale
         _run(compiled(to_images, shape), models, (back, scaled.contiguous(), gate, found), *sizes, rows)
         return found
-    u = turned(weight) if u is None else u
+    u = transformed(weight) if u is None else u
     scaled = u if scale == 1 or shape.half else u * scale
-    factors = _packed(u, models, scale, over=True) if shape.half else scaled
-    tables = (back, factors, gate, _near(x, outputs, channels, shape.half), found)
+    factors = _packed(u, models, scale, transpose=True) if shape.half else scaled
+    tables = (back, factors, gate, _tile_workspace(x, outputs, channels, shape.half), found)
     _run(compiled(winograd_to_images, shape), models, tables, *sizes)
     return found
 
@@ -95,7 +95,7 @@ def weights_gradient(back: Tensor, weight: Tensor, x: Tensor, half: bool = False
     sizes = (channels, height, width, count, outputs)
     if form == "plain":
         found = torch.zeros_like(weight, memory_format=torch.contiguous_format)
-        lines = max(1, NEAR_BYTES // (shape.channels * back.shape[-2] * count * x.element_size()))
+        lines = max(1, FIRST_CACHE_BYTES // (shape.channels * back.shape[-2] * count * x.element_size()))
         _run(compiled(to_weights, shape), models, (x, back, found), *sizes, rows, lines)
         return found
     lanes = this_machine().lanes(x.element_size())
@@ -105,18 +105,18 @@ def weights_gradient(back: Tensor, weight: Tensor, x: Tensor, half: bool = False
     # Numbers of one image and one row of tiles: a row of the numbers of each tile, for all channels. In bf16 two
     # images are one number, and the channels are kept in another order too.
     each = TILE * (channels + rows_kept) * across
-    room = (1 + shape.half) * SECOND_BYTES // x.element_size()
+    room = (1 + shape.half) * SECOND_CACHE_BYTES // x.element_size()
     images = min(count, max(2 * room // each // lanes * lanes, lanes))
     lines = min(high // 2, max(1, room // (each * images)))
     length = across * lines * images
     if shape.half:
         length = across * lines * -(-images // (2 * lanes)) * lanes
-        near = _workspace(x, TILE * (channels + rows_kept) * (length + lanes) + filled * length)
+        workspace = _workspace(x, TILE * (channels + rows_kept) * (length + lanes) + filled * length)
     else:
-        near = _workspace(x, TILE * (channels + rows_kept) * length + 2 * TILE * lanes)
+        workspace = _workspace(x, TILE * (channels + rows_kept) * length + 2 * TILE * lanes)
     tiles = x.new_zeros(*x.shape[:-4], TILE * TILE, rows_kept, filled)
-    _run(compiled(winograd_to_weights, shape), models, (x, back, near, tiles), *sizes, images, lines)
-    found = tiles.flatten(-2).transpose(-1, -2) @ _turning(x.dtype)
+    _run(compiled(winograd_to_weights, shape), models, (x, back, workspace, tiles), *sizes, images, lines)
+    found = tiles.flatten(-2).transpose(-1, -2) @ _weight_transform(x.dtype)
     shaped: Tensor = found.unflatten(-2, (rows_kept, filled))
     return shaped[..., :outputs, :channels, :].reshape(weight.shape)
 
@@ -137,7 +137,7 @@ def fits_tiles(weight: Tensor, *, half: bool = False) -> bool:
     return (rows, columns) == (3, 3) and min(channels, outputs) >= FEWEST_CHANNELS and enough
 
 
-def turned(weight: Tensor) -> Tensor:
+def transformed(weight: Tensor) -> Tensor:
     """(K, C, 3, 3) -> (16, K, C): what each of the 16 numbers of a tile is multiplied by; read on by some vectors."""
     outputs, channels = weight.shape[-4:-2]
     size = TILE * TILE * outputs * channels
@@ -145,21 +145,21 @@ def turned(weight: Tensor) -> Tensor:
     models = weight.shape[:-4]
     room = weight.new_empty(math.prod(models) * size + rest)[:-rest].view(*models, TILE * TILE, outputs * channels)
     flat = weight.reshape(*models, -1, 9).transpose(-1, -2)
-    torch.matmul(_turning(weight.dtype), flat, out=room)
+    torch.matmul(_weight_transform(weight.dtype), flat, out=room)
     return room.view(*models, TILE * TILE, outputs, channels)
 
 
-def _packed(u: Tensor, models: int, scale: float = 1.0, *, over: bool = False) -> Tensor:
-    """(16, K, C) of each model as factors of bf16 (16, K, pairs of C), or `over`: (16, C, pairs of K)."""
-    rows, columns = reversed(u.shape[-2:]) if over else u.shape[-2:]
+def _packed(u: Tensor, models: int, scale: float = 1.0, *, transpose: bool = False) -> Tensor:
+    """(16, K, C) of each model as factors of bf16 (16, K, pairs of C), or, with `transpose`, (16, C, pairs of K)."""
+    rows, columns = reversed(u.shape[-2:]) if transpose else u.shape[-2:]
     room, pairs = padded(rows), padded(-(-columns // 2))
     tables, lanes = models * TILE * TILE, this_machine().lanes(u.element_size())
     # One vector more is written, and each number holds a pair.
     made = u.new_empty(tables * room * pairs + lanes)
     sizes = (tables, rows, columns, room, pairs)
-    if over:
+    if transpose:
         factor = u.new_tensor([scale])
-        compiled(pack_turned, Shape(4))(*places(u, factor, made), *sizes)
+        compiled(pack_transposed, Shape(4))(*places(u, factor, made), *sizes)
     else:
         compiled(pack, Shape(4))(*places(u, made), *sizes)
     return made[: tables * room * pairs]
@@ -175,10 +175,12 @@ def _run(code: Callable[..., None], models: int, tables: Sequence[Tensor | None]
     if models == 1:
         code(*places(*tables), *sizes)
         return
-    kept = vars(_NEAR).values()
+    kept = vars(_WORKSPACES).values()
     starts = places(*tables)
     steps = [
-        0 if table is None or any(table is near for near in kept) else table.numel() * table.element_size() // models
+        0
+        if table is None or any(table is workspace for workspace in kept)
+        else table.numel() * table.element_size() // models
         for table in tables
     ]
     for number in range(models):
@@ -187,13 +189,13 @@ def _run(code: Callable[..., None], models: int, tables: Sequence[Tensor | None]
 
 
 @cache
-def _turning(kind: torch.dtype) -> Tensor:
+def _weight_transform(kind: torch.dtype) -> Tensor:
     """(16, 9): G of F(2x2, 3x3) along both axes."""
     along = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=kind)
     return torch.kron(along, along)
 
 
-def _near(x: Tensor, seen: int, made: int, half: bool) -> Tensor:
+def _tile_workspace(x: Tensor, seen: int, made: int, half: bool) -> Tensor:
     """Room for 16 tables of a block of images, of all channels of both sides."""
     machine = this_machine()
     lanes = machine.lanes(x.element_size())
@@ -203,7 +205,7 @@ def _near(x: Tensor, seen: int, made: int, half: bool) -> Tensor:
 
 def _workspace(x: Tensor, numbers: int) -> Tensor:
     """A table of at least so many numbers that each thread keeps: fresh memory costs more than what is done in it."""
-    kept, name = vars(_NEAR), str(x.dtype)
+    kept, name = vars(_WORKSPACES), str(x.dtype)
     found: Tensor | None = kept.get(name)
     if found is None or found.numel() < numbers:
         found = kept[name] = torch.empty(numbers, dtype=x.dtype)

@@ -34,7 +34,7 @@ def convolve(module: ir.Module, shape: Shape) -> None:
 
     def tile(y: ir.Value, column: ir.Value, first: ir.Value, vectors: int, k: ir.Value) -> None:
         weights = code.rows(w, k, outputs, taps)
-        biases = [code.spread(code.scalar_at(place)) for place in code.rows(b, k, outputs, code.whole(1))]
+        biases = [code.splat(code.scalar_at(place)) for place in code.rows(b, k, outputs, code.whole(1))]
         totals = [bias for bias in biases for _ in range(vectors)]
 
         def channel(c: ir.Value, *totals: ir.Value) -> Values:
@@ -44,7 +44,7 @@ def convolve(module: ir.Module, shape: Shape) -> None:
                 for s in range(shape.columns):
                     values = code.images(code.address(pixel, code.mul(count, s)), vectors)
                     taken = [code.scalar_at(code.address(place, code.add(tap, s))) for place in weights]
-                    sums = code.outer(sums, [code.spread(weight) for weight in taken], values)
+                    sums = code.outer(sums, [code.splat(weight) for weight in taken], values)
                 return sums
 
             return code.loop(0, tall, 1, row, totals)
@@ -98,7 +98,7 @@ def to_images(module: ir.Module, shape: Shape) -> None:
                     values = code.images(code.address(g, code.at(place, high, broad, count)), vectors)
                     offset = code.add(taps, code.at((r, s), wide))
                     taken = [code.scalar_at(code.address(place, offset)) for place in weights]
-                    return code.outer(totals, [code.spread(weight) for weight in taken], values)
+                    return code.outer(totals, [code.splat(weight) for weight in taken], values)
 
                 return code.loop(low_s, high_s, 1, tap, totals)
 

@@ -15,11 +15,11 @@ from llvmlite import ir
 from pairbench_cpu.ir_builder import Function, Shape, Values
 from pairbench_cpu.winograd_tiles import (
     TILE,
-    back_into,
-    back_out_of,
     each_vector,
-    into,
-    out_of,
+    input_transform,
+    input_transform_grad,
+    output_transform,
+    output_transform_grad,
     pixel,
     products,
     tiles,
@@ -30,30 +30,30 @@ from pairbench_cpu.winograd_weight_grad import sums
 def winograd(module: ir.Module, shape: Shape) -> None:
     """out (K, O, Q, N) of x (C, H, W, N), u (16, K, C) and b (K), then ReLU and a mask (K, N), where there are.
 
-    near: room for 16 tables of a block of images and all channels of both sides, and two vectors more in each.
+    workspace: room for 16 tables of a block of images and all channels of both sides, and two vectors more in each.
     """
     code = Function(
         module,
         "winograd",
-        ("x", "u", "b", "mask", "near", "out"),
+        ("x", "u", "b", "mask", "workspace", "out"),
         ("channels", "height", "width", "count", "outputs", "relu"),
         shape,
     )
-    x, u, b, mask, near, out, channels, height, width, count, outputs, relu = code.named.values()
+    x, u, b, mask, workspace, out, channels, height, width, count, outputs, relu = code.named.values()
     high, broad = code.sub(height, 2), code.sub(width, 2)
     has_mask, has_relu = code.given(mask), code.build.icmp_signed("!=", relu, code.whole(0))
     multiplied = products(code, u, outputs, channels, (channels, code.whole(1)))
 
     def block(first: ir.Value, vectors: int) -> None:
-        seen, made = multiplied.panels(near, vectors)
+        seen, made = multiplied.panels(workspace, vectors)
 
         def tile(y: ir.Value, column: ir.Value) -> None:
             corner = (y, column, first)
-            seen.take(x, corner, TILE, (height, width, count), into)
+            seen.take(x, corner, TILE, (height, width, count), input_transform)
             multiplied.multiply(seen, made)
 
             def write(value: ir.Value, target: ir.Value, k: ir.Value, image: ir.Value, *_: int) -> None:
-                bias = code.spread(code.scalar_at(code.address(b, k)))
+                bias = code.splat(code.scalar_at(code.address(b, k)))
                 value = code.rectified(code.build.fadd(value, bias), has_relu)
                 with code.build.if_else(has_mask) as (masked, plain):
                     with masked:
@@ -62,7 +62,7 @@ def winograd(module: ir.Module, shape: Shape) -> None:
                     with plain:
                         code.store([value], target)
 
-            made.give(out, corner, (high, broad, count), out_of, write)
+            made.give(out, corner, (high, broad, count), output_transform, write)
 
         tiles(code, high, broad, tile)
 
@@ -74,16 +74,16 @@ def winograd(module: ir.Module, shape: Shape) -> None:
 def winograd_to_images(module: ir.Module, shape: Shape) -> None:
     """dx (C, H, W, N) of g (K, O, Q, N) and u (16, K, C).
 
-    Where there is a gate (C, H, W, N), nothing passes at what is zero in it or below. near is as in `winograd`.
+    Where there is a gate (C, H, W, N), nothing passes at what is zero in it or below. workspace is as in `winograd`.
     """
     code = Function(
         module,
         "winograd_to_images",
-        ("g", "u", "gate", "near", "dx"),
+        ("g", "u", "gate", "workspace", "dx"),
         ("channels", "height", "width", "count", "outputs"),
         shape,
     )
-    g, u, gate, near, dx, channels, height, width, count, outputs = code.named.values()
+    g, u, gate, workspace, dx, channels, height, width, count, outputs = code.named.values()
     high, broad = code.sub(height, 2), code.sub(width, 2)
     multiplied = products(code, u, channels, outputs, (code.whole(1), channels))
 
@@ -96,18 +96,18 @@ def winograd_to_images(module: ir.Module, shape: Shape) -> None:
         return found
 
     def block(first: ir.Value, vectors: int) -> None:
-        back, made = multiplied.panels(near, vectors)
+        back, made = multiplied.panels(workspace, vectors)
 
         def tile(y: ir.Value, column: ir.Value) -> None:
             corner = (y, column, first)
-            back.take(g, corner, 2, (high, broad, count), back_out_of)
+            back.take(g, corner, 2, (high, broad, count), output_transform_grad)
             multiplied.multiply(back, made)
 
             def write(value: ir.Value, target: ir.Value, _c: ir.Value, _image: ir.Value, i: int, j: int) -> None:
                 before = code.build.select(seen(y, column, i, j), code.images(target, 1)[0], code.zero())
                 code.store([code.build.fadd(before, value)], target)
 
-            made.give(dx, corner, (height, width, count), back_into, write)
+            made.give(dx, corner, (height, width, count), input_transform_grad, write)
 
         tiles(code, high, broad, tile)
 
@@ -128,27 +128,27 @@ def winograd_to_images(module: ir.Module, shape: Shape) -> None:
 def winograd_to_weights(module: ir.Module, shape: Shape) -> None:
     """du (16, K, P) += what x (C, H, W, N) and g (K, O, Q, N) give for u; P is C as `sums` pads it, the rest is waste.
 
-    `images` at once, whole vectors, and `lines` of tiles at once. near: room for 4 tables of those images and tiles and
-    all channels of both sides, and a vector more in each.
+    `images` at once, whole vectors, and `lines` of tiles at once. workspace: room for 4 tables of those images and
+    tiles and all channels of both sides, and a vector more in each.
     """
     code = Function(
         module,
         "winograd_to_weights",
-        ("x", "g", "near", "du"),
+        ("x", "g", "workspace", "du"),
         ("channels", "height", "width", "count", "outputs", "images", "lines"),
         shape,
     )
-    x, g, near, du, channels, height, width, count, outputs, group, lines = code.named.values()
+    x, g, workspace, du, channels, height, width, count, outputs, group, lines = code.named.values()
     high, broad, build = code.sub(height, 2), code.sub(width, 2), code.build
     across, down = build.sdiv(broad, code.whole(2)), build.sdiv(high, code.whole(2))
-    found = sums(code, near, channels, outputs, du)
+    found = sums(code, workspace, channels, outputs, du)
 
     def piece(first: ir.Value, images: ir.Value, top: ir.Value, tall: ir.Value, i: ir.Value) -> None:
         """What the row `i` of the 4x4 numbers of some tiles gives."""
         found.begin(code.mul(tall, across), images)
         upper, lower = code.choose(i, (0, 1, 2, 1)), code.choose(i, (2, 2, 1, 3))
-        sign = code.spread(code.choose_number(i, (-1, 1, -1, -1)))
-        factors = [code.spread(code.choose_number(i, own)) for own in ((1, 1, 1, 0), (0, 1, -1, -1))]
+        sign = code.splat(code.choose_number(i, (-1, 1, -1, -1)))
+        factors = [code.splat(code.choose_number(i, own)) for own in ((1, 1, 1, 0), (0, 1, -1, -1))]
 
         def of_images(c: ir.Value, y: ir.Value, column: ir.Value, image: ir.Value) -> Values:
             sizes, rows = (height, width, count), []
@@ -156,7 +156,7 @@ def winograd_to_weights(module: ir.Module, shape: Shape) -> None:
                 one = pixel(code, x, (c, code.add(y, upper), column, image), (0, j), sizes)
                 other = pixel(code, x, (c, code.add(y, lower), column, image), (0, j), sizes)
                 rows.append(code.multiply_add(sign, other, one))
-            return into(code, rows)
+            return input_transform(code, rows)
 
         def of_gradients(k: ir.Value, y: ir.Value, column: ir.Value, image: ir.Value) -> Values:
             rows = []
@@ -165,7 +165,7 @@ def winograd_to_weights(module: ir.Module, shape: Shape) -> None:
                     pixel(code, g, (k, y, column, image), (number, j), (high, broad, count)) for number in range(2)
                 )
                 rows.append(code.multiply_add(factors[1], other, build.fmul(factors[0], one)))
-            return back_out_of(code, rows)
+            return output_transform_grad(code, rows)
 
         def keep(side: int, row: ir.Value, numbers: Callable[..., Values]) -> None:
             def tile(line: ir.Value, place: ir.Value) -> None:

@@ -148,7 +148,7 @@ class Function:
         """One number."""
         return self.build.load(pointer, typ=self.shape.scalar, align=self.shape.item_bytes)
 
-    def spread(self, scalar: ir.Value) -> ir.Value:
+    def splat(self, scalar: ir.Value) -> ir.Value:
         """A vector that holds `scalar`, a number or a truth value, in each place."""
         nothing = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
         first = self.build.insert_element(nothing, scalar, self.whole(0))

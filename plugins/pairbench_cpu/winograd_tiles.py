@@ -102,9 +102,9 @@ class Vectors:
     ) -> None:
         self.code, self.u, self.made, self.seen, self.steps = code, u, made, seen, steps
 
-    def panels(self, near: ir.Value, vectors: int) -> tuple[Panel, Panel]:
+    def panels(self, workspace: ir.Value, vectors: int) -> tuple[Panel, Panel]:
         """Room for what is seen, and for what is made of it, of one tile of a block of images."""
-        seen = Panel(self.code, near, self.seen, vectors)
+        seen = Panel(self.code, workspace, self.seen, vectors)
         return seen, Panel(self.code, seen.end, self.made, vectors)
 
     def multiply(self, seen: Panel, made: Panel) -> None:
@@ -117,7 +117,7 @@ class Vectors:
             def inner(c: ir.Value, *totals: ir.Value) -> Values:
                 values = code.images(seen.place(table, c, code.whole(0)), vectors)
                 taken = [code.scalar_at(code.address(place, code.mul(c, self.steps[1]))) for place in weights]
-                return code.outer(totals, [code.spread(weight) for weight in taken], values)
+                return code.outer(totals, [code.splat(weight) for weight in taken], values)
 
             sums = code.loop(0, self.seen, 1, inner, [code.zero()] * (code.shape.channels * vectors))
 
@@ -140,9 +140,9 @@ class Matrices:
         self.registers = Registers(code, made, code.parts(seen, code.whole(2)))
         self.pairs = code.mul(self.registers.steps, self.registers.taken)
 
-    def panels(self, near: ir.Value, vectors: int) -> tuple[Panel, Panel]:
+    def panels(self, workspace: ir.Value, vectors: int) -> tuple[Panel, Panel]:
         """Room for what is seen, and for what is made of it, of one tile of a block of images."""
-        seen = PairPanel(self.code, near, self.seen, vectors, self.pairs)
+        seen = PairPanel(self.code, workspace, self.seen, vectors, self.pairs)
         return seen, Panel(self.code, seen.end, self.made, vectors, self.registers.rows)
 
     def multiply(self, seen: Panel, made: Panel) -> None:
@@ -212,26 +212,26 @@ def both_ways(code: Function, values: Sequence[Values], along: Along) -> list[Va
     return [along(code, list(row)) for row in zip(*columns, strict=True)]
 
 
-def into(code: Function, d: Values) -> Values:
+def input_transform(code: Function, d: Values) -> Values:
     """Four pixels as the four numbers of a tile."""
     build = code.build
     return [build.fsub(d[0], d[2]), build.fadd(d[1], d[2]), build.fsub(d[2], d[1]), build.fsub(d[1], d[3])]
 
 
-def back_into(code: Function, t: Values) -> Values:
-    """The gradients of four pixels from those of `into`."""
+def input_transform_grad(code: Function, t: Values) -> Values:
+    """The gradients of four pixels from those of `input_transform`."""
     build = code.build
     second = build.fadd(build.fsub(t[1], t[2]), t[3])
     return [t[0], second, build.fsub(build.fadd(t[1], t[2]), t[0]), build.fneg(t[3])]
 
 
-def out_of(code: Function, m: Values) -> Values:
+def output_transform(code: Function, m: Values) -> Values:
     """Four numbers of a tile as two pixels of the answer."""
     build = code.build
     return [build.fadd(build.fadd(m[0], m[1]), m[2]), build.fsub(build.fsub(m[1], m[2]), m[3])]
 
 
-def back_out_of(code: Function, y: Values) -> Values:
-    """The gradients of four numbers of a tile from those of `out_of`."""
+def output_transform_grad(code: Function, y: Values) -> Values:
+    """The gradients of four numbers of a tile from those of `output_transform`."""
     build = code.build
     return [y[0], build.fadd(y[0], y[1]), build.fsub(y[0], y[1]), build.fneg(y[1])]

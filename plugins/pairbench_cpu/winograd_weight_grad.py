@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from pairbench_cpu.amx import ROWS, Place, Registers, turned_over
+from pairbench_cpu.amx import ROWS, Place, Registers, transposed
 from pairbench_cpu.ir_builder import Function, Values
 from pairbench_cpu.winograd_tiles import TILE
 
@@ -21,8 +21,10 @@ SUMMED = 4
 class VectorSums:
     """Sums in the vectors of the processor; du is (16, outputs, channels in whole fours)."""
 
-    def __init__(self, code: Function, near: ir.Value, channels: ir.Value, outputs: ir.Value, du: ir.Value) -> None:
-        self.code, self.near, self.channels, self.outputs, self.du = code, near, channels, outputs, du
+    def __init__(
+        self, code: Function, workspace: ir.Value, channels: ir.Value, outputs: ir.Value, du: ir.Value
+    ) -> None:
+        self.code, self.workspace, self.channels, self.outputs, self.du = code, workspace, channels, outputs, du
         self.padded = code.mul(code.parts(channels, code.whole(SUMMED)), SUMMED)
 
     def begin(self, places: ir.Value, images: ir.Value) -> None:
@@ -32,7 +34,7 @@ class VectorSums:
         self.length = code.mul(places, images)
         # One vector more between the four tables, or their rows would fall upon each other in the cache.
         sizes = [code.add(code.mul(rows, self.length), code.lanes) for rows in (self.channels, self.outputs)]
-        self.tables = [self.near, code.address(self.near, code.mul(sizes[0], TILE))]
+        self.tables = [self.workspace, code.address(self.workspace, code.mul(sizes[0], TILE))]
         self.sizes = sizes
 
     def each(self, body: Callable[[ir.Value, int], None]) -> None:
@@ -91,8 +93,10 @@ class MatrixSums:
     Two vectors of images lie in one, as numbers of bf16 side by side. Rows of channels become columns in a third table.
     """
 
-    def __init__(self, code: Function, near: ir.Value, channels: ir.Value, outputs: ir.Value, du: ir.Value) -> None:
-        self.code, self.near, self.channels, self.du = code, near, channels, du
+    def __init__(
+        self, code: Function, workspace: ir.Value, channels: ir.Value, outputs: ir.Value, du: ir.Value
+    ) -> None:
+        self.code, self.workspace, self.channels, self.du = code, workspace, channels, du
         self.registers = Registers(code, outputs, code.whole(ROWS))
         self.outputs = self.registers.rows
         self.columns = code.parts(channels, code.whole(ROWS))
@@ -107,9 +111,9 @@ class MatrixSums:
         # One vector more in each row, or rows would fall upon each other in the cache.
         self.row = code.add(self.length, code.lanes)
         self.sizes = [code.mul(rows, self.row) for rows in (self.channels, self.outputs)]
-        first = code.address(self.near, code.mul(self.sizes[0], TILE))
-        self.tables = [self.near, first]
-        self.turned = code.address(first, code.mul(self.sizes[1], TILE))
+        first = code.address(self.workspace, code.mul(self.sizes[0], TILE))
+        self.tables = [self.workspace, first]
+        self.transposed = code.address(first, code.mul(self.sizes[1], TILE))
 
     def each(self, body: Callable[[ir.Value, int], None]) -> None:
         """body(image, odd) for the first image of each vector, of which every second one is odd."""
@@ -147,7 +151,7 @@ class MatrixSums:
 
                 def second(number: int, step: ir.Value) -> Place:
                     entry = code.at((code.add(column, number), step, code.whole(0)), self.length, code.whole(ROWS))
-                    return code.address(self.turned, entry), code.whole(4 * ROWS)
+                    return code.address(self.transposed, entry), code.whole(4 * ROWS)
 
                 def made(row: ir.Value, number: int) -> Place:
                     place = (found, row, code.add(column, number), code.whole(0))
@@ -170,9 +174,9 @@ class MatrixSums:
         def block(column: ir.Value, start: ir.Value) -> None:
             rows = [code.least(code.add(code.mul(column, ROWS), number), last) for number in range(ROWS)]
             places = [code.address(table, code.add(code.mul(row, self.row), start)) for row in rows]
-            vectors = turned_over(code, [code.images(place, 1)[0] for place in places])
+            vectors = transposed(code, [code.images(place, 1)[0] for place in places])
             entry = code.at((column, start, code.whole(0)), self.length, code.whole(ROWS))
-            code.store(vectors, code.address(self.turned, entry))
+            code.store(vectors, code.address(self.transposed, entry))
 
         code.grid(self.columns, self.length, block, step=ROWS)
 
@@ -182,7 +186,7 @@ class MatrixSums:
 
 
 def sums(
-    code: Function, near: ir.Value, channels: ir.Value, outputs: ir.Value, du: ir.Value
+    code: Function, workspace: ir.Value, channels: ir.Value, outputs: ir.Value, du: ir.Value
 ) -> VectorSums | MatrixSums:
     """Sums in the way that `code` is made for."""
-    return (MatrixSums if code.shape.half else VectorSums)(code, near, channels, outputs, du)
+    return (MatrixSums if code.shape.half else VectorSums)(code, workspace, channels, outputs, du)
