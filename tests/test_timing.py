@@ -70,31 +70,22 @@ def test_repeats_end_when_the_time_is_spent() -> None:
     assert timing.FEWEST_REPEATS <= len(found["training_pairs_per_second"]["repeats"]) < 100
 
 
-@pytest.mark.parametrize("mode", ["channels_last", "batch_last", "bf16", "onnx"])
+@pytest.mark.parametrize("mode", ["channels_last", "bf16", "onnx"])
 def test_a_mode_is_timed_and_tells_how_far_its_answers_are_off(mode: str) -> None:
     if mode == "onnx":
         pytest.importorskip("onnxruntime")
-    small = ("encoder=cnn", "encoder.channels=[2]") if mode == "batch_last" else SMALL
-    found = taken(*small, repeats=3, modes=("eager", mode))["modes"]
+    found = taken(*SMALL, repeats=3, modes=("eager", mode))["modes"]
     assert found["eager"]["largest_difference"] < 1e-6
     assert found[mode]["largest_difference"] < 0.05
     assert set(found[mode]["inference_by_batch"]) == {"1", "64"}
 
 
-def test_the_mode_batch_last_is_not_torch_by_another_name() -> None:
-    model = build_model(config_of("encoder=cnn", "encoder.channels=[2]")).eval()
-    answer = modes.mode_of("batch_last", model, torch.zeros(64, 2, 1, 14, 14))
-    with torch.profiler.profile() as seen:
-        answer(torch.rand(64, 2, 1, 14, 14))
-    assert not [event.key for event in seen.key_averages() if event.key.startswith("aten::") and "conv" in event.key]
-
-
 def test_every_figure_stands_in_the_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     specs = ("loss=cross_entropy", "encoder=cnn encoder.channels=[2]", "encoder=mlp encoder.hidden=[4]")
-    words = ("timing", *specs, "--modes", "batch_last", "--repeats", "3", "--store", str(tmp_path), "--format", "csv")
+    words = ("timing", *specs, "--modes", "bf16", "--repeats", "3", "--store", str(tmp_path), "--format", "csv")
     assert invoke(list(words)) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert {row["mode"] for row in rows} >= {"training", "inference", "eager", "batch_last"}
+    assert {row["mode"] for row in rows} >= {"training", "inference", "eager", "bf16"}
     assert {row["figure"] for row in rows} >= {"pairs_per_second", "latency_ms_p95", "peak_mib", "ratio of latency_ms"}
     assert all(float(row["median"]) >= 0 for row in rows)
 
