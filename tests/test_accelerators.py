@@ -24,6 +24,7 @@ from pairbench.execution.time_configs import document, modes_of, side_by_side
 from pairbench.model.pair_model import PairModel, build_model
 from pairbench.plugin.code_digest import digest_of_code, without_comments
 from pairbench.plugin.registry import installed
+from pairbench.testing import CHECKS
 from pairbench.testing.kit import examine
 from pairbench.training import acceleration
 
@@ -297,6 +298,10 @@ class Untidy(pairbench.Accelerator):
         return ""
 
 
+class Undescribed(Untidy):
+    name = "undescribed"
+
+
 def failed(accelerator: pairbench.Accelerator) -> set[str]:
     return {finding.check for finding in examine(accelerator) if finding.result == "failed"}
 
@@ -307,6 +312,9 @@ def test_the_kit_finds_wrong_figures_and_what_is_left_behind() -> None:
     left = {"the_model_is_left_as_it_was", "accelerator_needs_no_torch"}
     assert failed(Doubling()) == wrong | left
     assert failed(Untidy()) == left | {"fingerprint_is_stable"}
+    assert "accelerator_is_documented" in failed(Undescribed())
+    found = wrong | left | {"fingerprint_is_stable", "accelerator_is_documented"}
+    assert found == {check.name for check in CHECKS if check.slots == ("accelerator",)}, "each rule finds a fault"
 
 
 # Without the bundled plugin for CPUs, or what it needs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,8 @@ from pairbench.cli import invoke
 from pairbench.execution.executors import chosen_executor, with_options
 from pairbench.plugin.registry import installed
 from pairbench.store.store import Store
-from pairbench.testing.kit import examine
+from pairbench.testing.executors import an_interrupted_run_ends, executor_is_documented
+from pairbench.testing.kit import ConformanceError, examine
 
 SMALL = ("dataset.train_pairs=40", "dataset.validation_pairs=20", "dataset.test_pairs=20", "train.epochs=1")
 SOURCE = """
@@ -226,6 +228,40 @@ def test_a_refused_config_ends_the_run_with_its_message(tmp_path: Path) -> None:
 def test_the_executors_of_the_core_pass_the_kit() -> None:
     for name in ("local", "in_process"):
         assert {finding.result for finding in examine(installed().find_executor(name)())} == {"passed"}, name
+
+
+def test_the_kit_finds_what_starts_twice_is_slow_to_stop_or_is_not_described(install_plugin: Any) -> None:
+    class Eager(Here):
+        """Starts twice.
+
+        nodes: how many.
+        """
+
+        nodes: int = 1
+        size: int = 1
+
+        def change(self, event: Any) -> list[Any]:
+            return [pairbench.JobReady(), event]
+
+    class Slow(Here):
+        def execute(self, job: pairbench.Job, store: Path) -> Iterator[Any]:
+            try:
+                yield from super().execute(job, store)
+            finally:
+                time.sleep(0.3)
+
+    findings = {finding.check: finding for finding in examine(Eager())}
+    assert "JobReady does not come once" in findings["training_starts_once"].message
+    assert "option 'size' has no description" in findings["executor_is_documented"].message
+    with pytest.raises(ConformanceError, match="Slow has no docstring"):
+        executor_is_documented(Slow())
+    with pytest.raises(ConformanceError, match=r"it took 0 s to stop. Stop what is running"):
+        an_interrupted_run_ends(Slow(), most=0.1)
+    install_plugin("elsewhere", "import torch\n" + SOURCE, value="elsewhere")
+    (finding,) = [
+        one for one in examine(installed().find_executor("elsewhere")()) if one.check == "executor_needs_no_torch"
+    ]
+    assert finding.result == "failed"
 
 
 def test_the_kit_finds_other_figures_and_rounds_that_come_twice() -> None:

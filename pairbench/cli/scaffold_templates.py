@@ -388,8 +388,11 @@ class ${base}Executor(pairbench.Executor):
         with ProcessPoolExecutor(self.processes, context) as pool:
             futures = [pool.submit(work, job, task) for task in job.tasks]
             yield pairbench.JobReady()
-            for future in as_completed(futures):
-                yield from future.result()
+            try:
+                for future in as_completed(futures):
+                    yield from future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def work(job, task):

@@ -212,7 +212,7 @@ class Run:
         if not here and not all(self._travels(planned) for planned in configs):
             raise SpecError(
                 "a component of this run belongs to no installed plugin, so worker processes cannot find it. "
-                "Use executor=in_process, or bring it by an entry point of the group 'pairbench'."
+                "Use workers=0, or bring it by an entry point of the group 'pairbench'."
             )
         job = Job(
             configs,
