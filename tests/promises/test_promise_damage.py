@@ -104,7 +104,10 @@ class Features:
         return table[places].clone()
 
     def attack(self, choose: random.Random) -> bool:
-        file = choose.choice(sorted(path for path in self.folder.rglob("*") if path.is_file()))
+        # A lock's file is empty: there is nothing in it to damage.
+        file = choose.choice(
+            sorted(path for path in self.folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+        )
         others = [path for path in self.folder.rglob("*") if path.is_file() and path != file]
         harm(choose, file, others)
         before = self.encoded
